@@ -1,0 +1,126 @@
+"""DeltaNet with negative eigenvalues: write strengths in (0, 2) let a token flip what is stored.
+
+Grazzi et al., "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
+arXiv:2411.12537. With beta in (0, 2) the transition I - beta k k^T has an eigenvalue in (-1, 1),
+and so can count modulo two; all else is DeltaNet (arXiv:2406.06484).
+
+Cost: O(T) time and memory in chunks; `step` keeps a state and three tokens, O(1) a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GENOME = {
+    "feature_map": "silu",
+    "decay": "none",
+    "update": "delta",
+    "beta_range": "double",
+    "short_conv": "conv4",
+    "qk_norm": "l2",
+    "output_gate": "none",
+    "output_norm": "rms",
+}
+CHUNK = 32  # tokens that are worked on in parallel
+
+
+def into_chunks(x: Tensor) -> Tensor:
+    """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1)
+
+
+def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each channel with its own four taps, the last one on the present: (B, T, D)."""
+    T = x.shape[1]
+    x = F.pad(x, (0, 0, 3, 0))
+    return sum(x[:, i : i + T] * weight[i] for i in range(4))
+
+
+def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
+    """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
+    state = torch.zeros_like(write[:, :, 0])
+    states = []
+    for keep_n, write_n in zip(keep.unbind(2), write.unbind(2), strict=True):
+        states.append(state)
+        state = keep_n @ state + write_n
+    return torch.stack(states, 2)
+
+
+class Mixer(nn.Module):
+    """A linear recurrent token mixer with one K x K state S per head, K = D / H.
+
+    S_t = (I - beta_t k_t k_t^T) S_(t-1) + beta_t k_t v_t^T
+    o_t = S_t^T q_t / sqrt(K)
+    q, k: a projection, then a causal convolution of width 4, then silu(.), then an L2 norm
+    v:    a projection, then a causal convolution of width 4, then silu(.)
+    beta_t = 2 sigmoid(W_b x_t), one per head
+    y_t = W_o rms(o_t)
+    """
+
+    def __init__(self, d_model: int, n_heads: int = 2) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.conv = nn.Parameter(torch.empty(4, 3 * d_model).uniform_(-0.5, 0.5))
+        self.beta = nn.Linear(d_model, n_heads, bias=False)
+        self.norm = nn.RMSNorm(d_model // n_heads, eps=1e-6)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split (..., 3 D) into q, k and v, each (..., H, K)."""
+        qkv = F.silu(qkv)
+        qk, v = qkv.unflatten(-1, (3, self.n_heads, -1)).split((2, 1), -3)
+        qk = qk * torch.rsqrt(qk.square().sum(-1, keepdim=True) + 1e-6)
+        q, k = qk.unbind(-3)
+        return q * q.shape[-1] ** -0.5, k, v.squeeze(-3)
+
+    def write_strength(self, x: Tensor) -> Tensor:
+        """Return beta of each head, in (0, 2): (..., D) -> (..., H, 1)."""
+        return 2 * self.beta(x).sigmoid().unsqueeze(-1)
+
+    def merge(self, o: Tensor) -> Tensor:
+        """Join the heads' reads (..., H, K) into the output (..., D)."""
+        return self.out(self.norm(o).flatten(-2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
+        T = x.shape[1]
+        padded = F.pad(x, (0, 0, 0, -T % CHUNK))
+        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+
+        reads = (q @ k.mT).tril()  # (B, H, N, C, C)
+        # What each token really writes, v minus what its key recalls, depends on the tokens
+        # before it: a unit lower triangular system. Its solution is linear in the chunk's
+        # starting state S, written = values - keys S.
+        beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
+        overlaps = k @ k.mT
+        right = beta * torch.cat((v, k), -1)
+        solved = torch.linalg.solve_triangular(
+            beta * overlaps, right, upper=False, unitriangular=True
+        )
+        write, erase = (k.mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
+        eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+        states = chunk_states(eye - erase, write)  # (B, H, N, K, K)
+        values, keys = solved.chunk(2, -1)  # (B, H, N, C, K)
+        written = values - keys @ states
+        o = reads @ written + q @ states  # (B, H, N, C, K)
+        o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
+        return self.merge(o)
+
+    def step(
+        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
+        qkv = self.qkv(x_t)
+        recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
+        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        recalled = (k.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        v = self.write_strength(x_t) * (v - recalled)
+        S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
+        o = (q.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        return self.merge(o), (S, window[:, 1:])

@@ -1,0 +1,126 @@
+"""Gated linear attention: each channel of the keys forgets at a rate that the input chooses.
+
+Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Training",
+arXiv:2312.06635. The gates are sigmoid(.)^(1/16) of a projection of rank 16, so that they start
+near one; the output passes a norm per head and a SiLU gate.
+
+As published, with keys as wide as values. The paper's chunk form divides by products of gates;
+here blocks of tokens are joined in pairs instead, which never divides.
+
+Cost: O(T) time and memory in chunks; `step` keeps one state, O(1) a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GENOME = {
+    "feature_map": "identity",
+    "decay": "vector",
+    "update": "additive",
+    "beta_range": "none",
+    "short_conv": "none",
+    "qk_norm": "none",
+    "output_gate": "silu",
+    "output_norm": "rms",
+}
+CHUNK = 16  # tokens that are worked on in parallel
+
+
+def into_chunks(x: Tensor) -> Tensor:
+    """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1)
+
+
+def decayed_products(rows: Tensor, cols: Tensor, g: Tensor) -> Tensor:
+    """Return sum_k rows_ik cols_jk exp(g_ik - g_jk) for i >= j, and 0 elsewhere: (..., C, C).
+
+    All arguments are (..., C, K); g is the running sum of log decays. Blocks of 1, 2, 4, ...
+    tokens are joined in pairs, and each pair measures its decays from its own boundary: only
+    decays that did happen are exponentiated, so nothing overflows however fast a gate forgets.
+    """
+    products = (rows * cols).sum(-1)[..., None, None]  # (..., C, 1, 1)
+    size = 1
+    while size < g.shape[-2]:
+        pair = (-1, 2, size)
+        early_g, late_g = g.unflatten(-2, pair).unbind(-3)  # (..., pairs, size, K)
+        boundary = early_g[..., -1:, :]
+        late_rows = rows.unflatten(-2, pair).select(-3, 1) * (late_g - boundary).exp()
+        early_cols = cols.unflatten(-2, pair).select(-3, 0) * (boundary - early_g).exp()
+        early, late = products.unflatten(-3, (-1, 2)).unbind(-3)  # (..., pairs, size, size)
+        below = torch.cat((late_rows @ early_cols.mT, late), -1)
+        products = torch.cat((F.pad(early, (0, size)), below), -2)
+        size *= 2
+    return products.squeeze(-3)
+
+
+def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
+    """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
+    state = torch.zeros_like(write[:, :, 0])
+    states = []
+    for keep_n, write_n in zip(keep.unbind(2), write.unbind(2), strict=True):
+        states.append(state)
+        state = keep_n * state + write_n
+    return torch.stack(states, 2)
+
+
+class Mixer(nn.Module):
+    """A linear recurrent token mixer with one K x K state S per head, K = D / H.
+
+    S_t = diag(alpha_t) S_(t-1) + k_t v_t^T
+    o_t = S_t^T q_t / sqrt(K)
+    q, k: a projection
+    alpha_t = sigmoid(W_2 W_1 x_t + b)^(1/16), one per channel of k
+    y_t = W_o (rms(o_t) * silu(W_g x_t))
+    """
+
+    def __init__(self, d_model: int, n_heads: int = 2) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.decay = nn.Sequential(nn.Linear(d_model, 16, bias=False), nn.Linear(16, d_model))
+        self.norm = nn.RMSNorm(d_model // n_heads, eps=1e-6)
+        self.gate = nn.Linear(d_model, d_model, bias=False)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split (..., 3 D) into q, k and v, each (..., H, K)."""
+        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
+        return q * q.shape[-1] ** -0.5, k, v
+
+    def log_decay(self, x: Tensor) -> Tensor:
+        """Log of the forget gate alpha of each channel of k: (..., D) -> (..., H, K)."""
+        return F.logsigmoid(self.decay(x)).unflatten(-1, (self.n_heads, -1)) / 16
+
+    def merge(self, o: Tensor, x: Tensor) -> Tensor:
+        """Join the heads' reads (..., H, K) into the output (..., D)."""
+        y = self.norm(o).flatten(-2)
+        return self.out(y * F.silu(self.gate(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
+        T = x.shape[1]
+        padded = F.pad(x, (0, 0, 0, -T % CHUNK))
+        qkv = self.heads(self.qkv(padded))
+        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        # log decay since the chunk began, (B, H, N, C, K)
+        g = into_chunks(self.log_decay(padded)).cumsum(-2)
+        from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
+        whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., K, 1)
+
+        reads = decayed_products(q, k, g)  # (B, H, N, C, C)
+        states = chunk_states(whole, (k * to_end).mT @ v)  # (B, H, N, K, K)
+        o = reads @ v + (q * from_start) @ states  # (B, H, N, C, K)
+        o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
+        return self.merge(o, x)
+
+    def step(self, x_t: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mix one token, (B, D) -> (B, D); the state is S."""
+        q, k, v = self.heads(self.qkv(x_t))  # (B, H, K)
+        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state  # (B, H, K, K)
+        S = self.log_decay(x_t).exp().unsqueeze(-1) * S
+        S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
+        o = (q.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        return self.merge(o, x_t), S

@@ -1,0 +1,112 @@
+"""Runs a flow for the command line: `python -m flows night|cycle|serve`, a request on stdin.
+
+The first line of standard input is the request as JSON; each line of standard output is JSON,
+the last one the outcome. When standard input ends, whoever asked is gone, and so is this
+process: nothing goes on working unseen.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import BaseModel
+
+from noctuary.errors import NoctuaryError
+from noctuary.lab import Lab
+from noctuary.night import CycleRun, NightRequest
+
+Say = Callable[[str, Any], None]
+"""Says one thing, and what it is, to whoever asked."""
+
+
+def main() -> None:
+    """Run the action that the first argument names; exit with the status of its outcome."""
+    action, request = sys.argv[1], sys.stdin.readline()
+    answers = _take_stdout()
+
+    def say(kind: str, content: Any) -> None:
+        if isinstance(content, BaseModel):
+            content = content.model_dump(mode="json")
+        print(json.dumps({kind: content}), file=answers, flush=True)
+
+    threading.Thread(target=_leave_with_the_owner, daemon=True).start()
+    try:
+        say("summary", _ACTIONS[action](request, say))
+        status = 0
+    except NoctuaryError as error:
+        say("error", str(error))
+        status = error.exit_status
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        say("error", f"{type(error).__name__}: {error}")
+        status = 1
+    raise SystemExit(status)
+
+
+def _night(text: str, _say: Say) -> Any:
+    request = NightRequest.model_validate_json(text)
+    lab = Lab(Path(request.lab))
+    _warm(lab, request)
+    from flows.night import night
+    from flows.server import prepared
+
+    with prepared(lab):
+        return night(request)
+
+
+def _cycle(text: str, _say: Say) -> Any:
+    run = CycleRun.model_validate_json(text)
+    lab = Lab(Path(run.lab))
+    _warm(lab, run)
+    from flows.dead_runs import mark_dead_runs
+    from flows.research_cycle import research_cycle
+    from flows.server import prepared
+    from noctuary.trials import clear_work
+
+    with lab.lock(), prepared(lab):
+        mark_dead_runs(lab)
+        clear_work(lab)
+        return research_cycle(run)
+
+
+def _serve(text: str, say: Say) -> None:
+    request = NightRequest.model_validate_json(text)
+    from flows.serving import serve
+
+    serve(request, lambda served: say("served", served))
+
+
+def _warm(lab: Lab, request: NightRequest | CycleRun) -> None:
+    """Start the launcher's server before Prefect is imported: both take seconds."""
+    from tasks.workbench import slots, warm_launcher
+
+    warm_launcher(lab.root, slots(request.settings))
+
+
+def _take_stdout() -> TextIO:
+    """Return standard output for the answers; what anything else prints there goes to the log."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _leave_with_the_owner() -> None:
+    while sys.stdin.readline():
+        pass
+    os._exit(1)
+
+
+_ACTIONS: dict[str, Callable[[str, Say], Any]] = {
+    "night": _night,
+    "cycle": _cycle,
+    "serve": _serve,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Runs that died without a word: marked as what they are, so that they can be run again.
+
+Only for a process that holds the lab's lock: it alone works in the lab, so whatever else is
+called running there is dead. Where nobody comes to look, the watch over heartbeats (`server`)
+does the same, later.
+"""
+
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Crashed
+
+from flows.server import lab_tag
+from noctuary.archive.store import Archive
+from noctuary.lab import Lab
+from tasks.train import ACCELERATOR
+
+_ALIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+_DIED = "its process died without a word"
+
+
+def mark_dead_runs(lab: Lab, own: UUID | None = None) -> int:
+    """Mark the runs and the cycles of this lab that are called running, and are not.
+
+    Their places at the accelerator come free at once where no other lab uses this server, and
+    else when Prefect's lease on them ends.
+
+    Args:
+        own: the flow run of this process.
+    """
+    archive = Archive(lab.archive_path)
+    for cycle in archive.cycles() if archive.exists() else []:
+        if cycle["status"] == "running":
+            archive.close_cycle(cycle["cycle_id"], "failed", summary=_DIED)
+    with get_client(sync_client=True) as client:
+        dead = [run for run in _alive(client, lab_tag(lab)) if run.id != own]
+        for run in dead:
+            client.set_flow_run_state(run.id, Crashed(message=_DIED), force=True)
+        if dead and all(run.id == own for run in _alive(client)):
+            client.reset_concurrency_limit_by_tag(ACCELERATOR)
+    return len(dead)
+
+
+def _alive(client: SyncPrefectClient, *tags: str) -> list[FlowRun]:
+    """Return the flow runs that the server takes for alive."""
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ALIVE)),
+            tags=FlowRunFilterTags(all_=list(tags)) if tags else None,
+        )
+    )

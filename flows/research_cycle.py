@@ -1,0 +1,39 @@
+"""One research cycle, from papers to findings: the one place where the order is written."""
+
+from typing import Any, cast
+
+from prefect import flow, unmapped
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows.cycle_record import recorded
+from noctuary.night import CycleRun, CycleSummary
+from tasks.analyse import analyse
+from tasks.audit import audit
+from tasks.design import design_candidates
+from tasks.fetch import fetch_literature
+from tasks.gaps import synthesise_gaps
+from tasks.publish import publish
+from tasks.train import CANDIDATES_AT_ONCE, train
+
+THREADS = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=CANDIDATES_AT_ONCE))
+
+
+@flow(
+    name="research-cycle",
+    flow_run_name="cycle {run.cycle.number}",
+    task_runner=THREADS,
+    persist_result=True,
+    result_serializer="json",
+)
+def research_cycle(run: CycleRun) -> CycleSummary:
+    """Read, ask, propose, check, train, analyse, publish."""
+    with recorded(run):
+        literature = fetch_literature(run)
+        gap = synthesise_gaps(run, literature)
+        candidates = design_candidates(run, literature, gap)
+        audits = audit.map(unmapped(run), candidates)
+        audits.result()  # all, or no training; but `train` gets the runs, for the UI's graph
+        trained = train.map(unmapped(run), candidates, audits).result()
+        findings = analyse(run, gap, candidates, trained)
+        return publish(run, gap, candidates, trained, findings)

@@ -1,0 +1,14 @@
+-- The research questions, newest cycle first, with what has been tried on them.
+WITH best AS (
+    SELECT candidate_id, max(difference) AS difference
+    FROM leaderboard
+    GROUP BY candidate_id
+)
+SELECT g.cycle, g.gap_id, g.question, g.capability, g.mechanisms, g.evidence_for,
+    g.evidence_against, g.findings, g.papers_covering, g.trials_covering, g.expected_effect,
+    g.refuted_if, count(d.design_id) AS designs, max(best.difference) AS best_difference
+FROM gaps g
+LEFT JOIN designs d USING (gap_id)
+LEFT JOIN best ON best.candidate_id = d.design_id
+GROUP BY ALL
+ORDER BY g.cycle DESC, g.gap_id;

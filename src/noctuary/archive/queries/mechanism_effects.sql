@@ -1,0 +1,85 @@
+-- For each value of each axis: mean score of the candidates that have it, minus that of the
+-- candidates with another value on the same axis; a row a task, and one for `all`, the mean over
+-- the tasks of candidates that finished every task. The unit of replication is the candidate.
+-- Welch's interval; the quantile at fractional degrees of freedom is interpolated in 1/df.
+-- Says what goes together, not what causes what: the other axes are not held fixed.
+--
+-- $suite, $rung, $trainer, $seeds, $max_cycle: as in paired_differences.sql.
+WITH eligible AS (
+    SELECT t.candidate_id, k.axes, t.trainer, t.task, t.seed, t.score
+    FROM trials t
+    JOIN candidates k USING (candidate_id)
+    LEFT JOIN designs d ON d.design_id = t.candidate_id
+    WHERE t.status = 'ok' AND isfinite(t.score) AND t.suite = $suite AND t.rung = $rung
+        AND ($trainer::VARCHAR IS NULL OR t.trainer = $trainer)
+        AND ($seeds::UBIGINT[] IS NULL OR list_contains($seeds::UBIGINT[], t.seed))
+        AND (k.kind = 'human' OR $max_cycle::INTEGER IS NULL OR d.cycle <= $max_cycle)
+),
+by_task AS (
+    SELECT candidate_id, task, avg(score ORDER BY trainer, seed) AS score
+    FROM eligible
+    GROUP BY candidate_id, task
+),
+scores AS (
+    SELECT candidate_id, task, score FROM by_task
+    UNION ALL
+    SELECT candidate_id, 'all', avg(score ORDER BY task)
+    FROM by_task
+    GROUP BY candidate_id
+    HAVING count(*) = (SELECT count(DISTINCT task) FROM eligible)
+),
+choices AS (
+    SELECT candidate_id, axis, axes ->> axis AS value
+    FROM (
+        SELECT candidate_id, axes, unnest(json_keys(axes)) AS axis
+        FROM candidates
+        WHERE axes IS NOT NULL
+    )
+),
+observed AS (
+    SELECT axis, value, candidate_id, task, score
+    FROM choices
+    JOIN scores USING (candidate_id)
+),
+contrasts AS (
+    SELECT v.axis, v.value, v.task, o.candidate_id, o.score, o.value = v.value AS has
+    FROM (SELECT DISTINCT axis, value, task FROM observed) v
+    JOIN observed o ON o.axis = v.axis AND o.task = v.task
+),
+moments AS (
+    SELECT axis, value, task,
+        count(*) FILTER (WHERE has) AS n_with,
+        count(*) FILTER (WHERE NOT has) AS n_without,
+        avg(score ORDER BY candidate_id) FILTER (WHERE has) AS mean_with,
+        avg(score ORDER BY candidate_id) FILTER (WHERE NOT has) AS mean_without,
+        var_samp(score ORDER BY candidate_id) FILTER (WHERE has) AS var_with,
+        var_samp(score ORDER BY candidate_id) FILTER (WHERE NOT has) AS var_without
+    FROM contrasts
+    GROUP BY axis, value, task
+    HAVING n_with > 0 AND n_without > 0
+),
+errors AS (
+    SELECT *, mean_with - mean_without AS effect,
+        var_with / n_with AS part_with, var_without / n_without AS part_without,
+        sqrt(part_with + part_without) AS standard_error,
+        part_with / (part_with + part_without) AS share,
+        greatest(1.0, CASE WHEN standard_error > 0
+            THEN 1 / (share ^ 2 / (n_with - 1) + (1 - share) ^ 2 / (n_without - 1))
+            ELSE n_with + n_without - 2 END) AS degrees
+    FROM moments
+),
+quantiles AS (
+    SELECT e.*, CASE WHEN above.df = below.df THEN below.t975
+        ELSE below.t975 + (above.t975 - below.t975)
+            * (1 / e.degrees - 1 / below.df) / (1 / above.df - 1 / below.df) END AS t975
+    FROM errors e
+    ASOF LEFT JOIN student_t below ON e.degrees >= below.df
+    ASOF LEFT JOIN student_t above ON e.degrees <= above.df
+)
+SELECT axis, value, task, effect,
+    effect - t975 * standard_error AS low,
+    effect + t975 * standard_error AS high,
+    n_with, n_without, mean_with, mean_without, var_with, var_without,
+    CASE WHEN standard_error IS NOT NULL THEN degrees END AS degrees
+FROM quantiles
+ORDER BY axis, value, task;

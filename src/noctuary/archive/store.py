@@ -1,0 +1,363 @@
+"""The archive: every record of a lab, written and read one short transaction at a time.
+
+Covers recording values, reading them back, and named queries (`queries/*.sql`). All writes are
+idempotent: recording the same thing again leaves the archive equal. Nothing holds the file
+open between two calls, so any other DuckDB client can look into it during a night.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from noctuary.archive import migrations, rows
+from noctuary.archive.connection import opened
+from noctuary.archive.rows import Row
+from noctuary.archive.trial_files import read_trial
+from noctuary.archive.writing import insert, updates, upsert_candidates
+from noctuary.domain import (
+    Audit,
+    Axes,
+    Candidate,
+    Cycle,
+    Design,
+    Finding,
+    Gap,
+    Insight,
+    Paper,
+    Trial,
+)
+from noctuary.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+VOLATILE_COLUMNS: dict[str, frozenset[str]] = {
+    "migrations": frozenset({"applied_at"}),
+    "candidates": frozenset({"path"}),
+    "trials": frozenset({"seconds", "peak_memory_mb", "recorded_at", "digest"}),
+    "curves": frozenset({"seconds"}),
+    "cycles": frozenset({"started", "finished", "flow_run_id"}),
+}
+"""table -> columns in which two runs of the same work may differ: clocks, memory, places."""
+
+_KEEP_OLD = "ON CONFLICT DO NOTHING"
+
+
+class Archive:
+    """The DuckDB file of a lab. Holds a path, never a connection.
+
+    Args:
+        path: the file; the first write makes it.
+        patience: seconds to wait for another process that has the file open.
+        sleep: how to wait; tests pass their own.
+    """
+
+    def __init__(
+        self, path: Path, patience: float = 30.0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.path = path
+        self.patience = patience
+        self._sleep = sleep
+
+    # Opening
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def migrate(self) -> None:
+        """Make the archive, or bring it to the newest shape.
+
+        Raises:
+            LabTooNew: a newer noctuary wrote it.
+        """
+        with self._writing():
+            pass
+
+    def _opened(
+        self, path: Path, *, read_only: bool
+    ) -> contextlib.AbstractContextManager["DuckDBPyConnection"]:
+        return opened(path, read_only=read_only, patience=self.patience, sleep=self._sleep)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator["DuckDBPyConnection"]:
+        if not self.path.exists():
+            self._create()
+        with self._opened(self.path, read_only=False) as connection:
+            migrations.migrate(connection, self.path)
+            yield connection
+
+    def _create(self) -> None:
+        """Put a complete, empty archive in place at once: a kill leaves none, or a whole one."""
+        fresh = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with self._opened(fresh, read_only=False) as connection:
+                migrations.migrate(connection, self.path)
+            _put_in_place(fresh, self.path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator["DuckDBPyConnection"]:
+        if not self.path.exists():
+            raise NotFound(f"{self.path} does not exist yet: run `noctuary run` first")
+        with self._opened(self.path, read_only=True) as connection:
+            current = (
+                migrations.check_not_newer(connection, self.path)
+                == migrations.MIGRATIONS[-1].number
+            )
+            if current:
+                yield connection
+                return
+        self.migrate()
+        with self._opened(self.path, read_only=True) as connection:
+            yield connection
+
+    # Writing
+
+    def record_papers(self, papers: Iterable[Paper]) -> None:
+        """Record papers; a shipped account is never replaced by a fetched, empty one."""
+        changed = "excluded.source = 'snapshot' OR papers.source <> 'snapshot'"
+        self._record("papers", map(rows.paper_row, papers), "paper_id", unless_kept=changed)
+
+    def record_insights(self, insights: Iterable[Insight]) -> None:
+        self._record("insights", map(rows.insight_row, insights), "insight_id")
+
+    def record_gap(self, gap: Gap) -> None:
+        self._record("gaps", [rows.gap_row(gap)], "gap_id")
+
+    def record_candidates(self, candidates: Iterable[Candidate]) -> None:
+        """Record candidates; a human one stays human when a design turns out to be equal."""
+        with self._writing() as connection:
+            upsert_candidates(connection, candidates)
+
+    def record_designs(self, designs: Iterable[Design]) -> None:
+        """Record designs, and each as a candidate. The first cycle that proposed one keeps it."""
+        found = list(designs)
+        with self._writing() as connection:
+            insert(connection, "designs", map(rows.design_row, found), "design_id", _KEEP_OLD)
+            upsert_candidates(connection, map(rows.candidate_of, found))
+
+    def record_audits(self, audits: Iterable[Audit], cycle: int) -> None:
+        """Record the newest verdict on each candidate and suite, and the first cycle to ask."""
+        content = [rows.audit_row(audit, cycle) for audit in audits]
+        sets = updates(content, "candidate_id", "suite", "cycle")
+        conflict = f"ON CONFLICT DO UPDATE SET {sets}, cycle = least(audits.cycle, excluded.cycle)"
+        with self._writing() as connection:
+            insert(connection, "audits", content, ("candidate_id", "suite"), conflict)
+
+    def record_trials(self, folder: Path, trial_ids: Sequence[str]) -> None:
+        """Record finished trials and their curves from `<folder>/<trial_id>/`.
+
+        The files are read before the archive is opened; what is recorded already is skipped.
+
+        Raises:
+            NotFound: a trial has no result.
+            CheckFailed: a result is damaged.
+        """
+        read = [read_trial(folder, trial_id) for trial_id in sorted(set(trial_ids))]
+        now = migrations.utc_now()
+        with self._writing() as connection:
+            known = dict(connection.execute("SELECT trial_id, digest FROM trials").fetchall())
+            fresh = [f for f in read if known.get(f.trial.spec.trial_id) != f.digest]
+            content = [
+                {**rows.trial_row(f.trial), "digest": f.digest, "recorded_at": now} for f in fresh
+            ]
+            points = [
+                {"trial_id": f.trial.spec.trial_id, **point._asdict()}
+                for f in fresh
+                for point in f.curve
+            ]
+            conflict = f"ON CONFLICT DO UPDATE SET {updates(content, 'trial_id')}"
+            insert(connection, "trials", content, "trial_id", conflict)
+            connection.execute(
+                "DELETE FROM curves WHERE list_contains($ids::VARCHAR[], trial_id)",
+                {"ids": [row["trial_id"] for row in content]},
+            )
+            insert(connection, "curves", points, (), "")
+
+    def record_findings(self, findings: Iterable[Finding]) -> None:
+        self._record("findings", map(rows.finding_row, findings), "finding_id")
+
+    def open_cycle(
+        self, cycle: Cycle, started: datetime.datetime, flow_run_id: str | None = None
+    ) -> None:
+        """Record that a cycle runs. One that ran before keeps its start, gap and summary."""
+        row = {
+            "cycle_id": cycle.cycle_id,
+            **cycle.model_dump(),
+            "status": "running",
+            "started": _utc(started),
+            "flow_run_id": flow_run_id,
+            "summary": "",
+        }
+        conflict = (
+            "ON CONFLICT DO UPDATE SET status = excluded.status, finished = NULL, "
+            "flow_run_id = excluded.flow_run_id"
+        )
+        with self._writing() as connection:
+            insert(connection, "cycles", [row], "cycle_id", conflict)
+
+    def close_cycle(
+        self,
+        cycle_id: str,
+        status: Literal["done", "failed"],
+        gap_id: str | None = None,
+        summary: str = "",
+        finished: datetime.datetime | None = None,
+    ) -> None:
+        """Record how a cycle ended. The summary must not hold clock times or durations.
+
+        Raises:
+            NotFound: the cycle was never opened.
+        """
+        with self._writing() as connection:
+            changed = connection.execute(
+                "UPDATE cycles SET status = ?, gap_id = ?, summary = ?, finished = ? "
+                "WHERE cycle_id = ? RETURNING cycle_id",
+                [status, gap_id, summary, _utc(finished or migrations.utc_now()), cycle_id],
+            ).fetchall()
+            if not changed:
+                raise NotFound(f"cycle {cycle_id} was never opened in {self.path}")
+
+    def _record(
+        self, table: str, content: Iterable[Row], key: str, unless_kept: str | None = None
+    ) -> None:
+        listed = list(content)
+        conflict = _KEEP_OLD
+        if unless_kept is not None:
+            conflict = f"ON CONFLICT DO UPDATE SET {updates(listed, key)} WHERE {unless_kept}"
+        with self._writing() as connection:
+            insert(connection, table, listed, key, conflict)
+
+    # Reading
+
+    def query(self, name: str, **parameters: Any) -> list[Row]:
+        """Run `queries/<name>.sql`; parameters that are not given are null.
+
+        Raises:
+            NotFound: there is no archive yet.
+            UsageError: there is no such query, or it has no such parameter.
+        """
+        path = resources.files(__package__) / "queries" / f"{name}.sql"
+        try:
+            sql = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise UsageError(f"{name!r} is no query of the archive") from error
+        wanted = set(re.findall(r"\$([a-z_]+)", re.sub(r"--.*", "", sql)))
+        unknown = sorted(set(parameters) - wanted)
+        if unknown:
+            raise UsageError(f"query {name} takes {sorted(wanted)}, not {unknown}")
+        return self._fetch(sql, {key: _plain(parameters.get(key)) for key in wanted})
+
+    def records(self, table: str, **equals: Any) -> list[Row]:
+        """Return the rows of a table where the given columns have the given values."""
+        conditions = " AND ".join(f'"{name}" = ${name}' for name in equals)
+        where = f"WHERE {conditions}" if equals else ""
+        return self._fetch(f'SELECT * FROM "{table}" {where} ORDER BY ALL', equals)
+
+    def papers(self) -> tuple[Paper, ...]:
+        return tuple(map(rows.paper_from, self.records("papers")))
+
+    def insights(self, max_cycle: int | None = None) -> tuple[Insight, ...]:
+        """Return insights of papers, and of our own cycles up to the given one."""
+        sql = (
+            "SELECT * FROM insights WHERE cycle IS NULL OR $max_cycle::INTEGER IS NULL "
+            "OR cycle <= $max_cycle ORDER BY insight_id"
+        )
+        return tuple(map(rows.insight_from, self._fetch(sql, {"max_cycle": max_cycle})))
+
+    def gaps(self) -> tuple[Gap, ...]:
+        return tuple(map(rows.gap_from, self.records("gaps")))
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        return tuple(map(rows.candidate_from, self.records("candidates")))
+
+    def axes(self) -> dict[str, Axes]:
+        """Return candidate id -> its point in the design space, where it has one."""
+        return {c.candidate_id: c.axes for c in self.candidates() if c.axes is not None}
+
+    def designs(self, max_cycle: int | None = None) -> tuple[Design, ...]:
+        sql = (
+            "SELECT * FROM designs WHERE $max_cycle::INTEGER IS NULL OR cycle <= $max_cycle "
+            "ORDER BY cycle, design_id"
+        )
+        return tuple(map(rows.design_from, self._fetch(sql, {"max_cycle": max_cycle})))
+
+    def audits(self, suite: str) -> tuple[Audit, ...]:
+        return tuple(map(rows.audit_from, self.records("audits", suite=suite)))
+
+    def trials(self, **equals: Any) -> tuple[Trial, ...]:
+        return tuple(map(rows.trial_from, self.records("trials", **equals)))
+
+    def findings(self, max_cycle: int | None = None) -> tuple[Finding, ...]:
+        sql = (
+            "SELECT * FROM findings WHERE $max_cycle::INTEGER IS NULL OR cycle <= $max_cycle "
+            "ORDER BY cycle, kind, subject, baseline, task, finding_id"
+        )
+        return tuple(map(rows.finding_from, self._fetch(sql, {"max_cycle": max_cycle})))
+
+    def cycles(self) -> list[Row]:
+        return self._fetch("SELECT * FROM cycles ORDER BY number, cycle_id", {})
+
+    def leaderboard(self, suite: str | None = None) -> list[Row]:
+        return self.query("leaderboard", suite=suite)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return table -> hash of its rows, in a fixed order, without the volatile columns."""
+        prints = {}
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT table_name, list(column_name ORDER BY column_index) "
+                "FROM duckdb_columns() JOIN duckdb_tables() USING (table_name) "
+                "GROUP BY table_name ORDER BY table_name"
+            ).fetchall()
+            for table, columns in found:
+                kept = [c for c in columns if c not in VOLATILE_COLUMNS.get(table, frozenset())]
+                names = ", ".join(f'"{column}"' for column in kept)
+                result = connection.execute(f'SELECT {names} FROM "{table}" ORDER BY ALL')
+                digest = hashlib.sha256(names.encode("utf-8"))
+                while batch := result.fetchmany(10_000):
+                    digest.update(repr(batch).encode("utf-8"))
+                prints[table] = digest.hexdigest()
+        return prints
+
+    def _fetch(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
+        with self._reading() as connection:
+            result = connection.execute(sql, parameters)
+            columns = [(column[0], str(column[1]) == "JSON") for column in result.description or ()]
+            return [
+                {
+                    name: json.loads(value) if is_json and value is not None else value
+                    for (name, is_json), value in zip(columns, row, strict=True)
+                }
+                for row in result.fetchall()
+            ]
+
+
+def _put_in_place(fresh: Path, path: Path) -> None:
+    """Give the file its name, unless another process was faster."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not path.exists():
+            fresh.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for tuples, sets and ranges, which DuckDB does not bind."""
+    return sorted(value) if isinstance(value, tuple | set | frozenset | range) else value
+
+
+def _utc(moment: datetime.datetime) -> datetime.datetime:
+    return moment.astimezone(datetime.UTC).replace(tzinfo=None) if moment.tzinfo else moment

@@ -1,0 +1,228 @@
+"""The live display of `noctuary run` and `rerun`, and what the first says at the end.
+
+On a terminal it is drawn anew twice a second; elsewhere each event becomes a line. It reads the
+journal and the archive, and decides nothing.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from noctuary.archive import Archive
+from noctuary.cli.common import console, interval, number, table
+from noctuary.cli.progress import STAGES, Progress
+from noctuary.errors import NoctuaryError
+from noctuary.journal import Journal
+from noctuary.lab import Lab, default_lab
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+
+TOP = 6
+"""Rows of the scoreboard while the night runs."""
+
+
+class Display:
+    """Shows a night while a condition holds.
+
+    Args:
+        api: address of the Prefect API; the UI is beside it.
+        slots: trials at once.
+        budget: seconds that are planned for, if any.
+        quiet: show nothing, as with `--json`.
+    """
+
+    def __init__(
+        self, lab: Lab, api: str, slots: int, *, budget: float | None = None, quiet: bool = False
+    ) -> None:
+        self.lab = lab
+        self.slots = slots
+        self.budget = budget
+        self.ui = api.removesuffix("/api")
+        self.quiet = quiet
+        self.archive = Archive(lab.archive_path, patience=2.0)
+        self.board: list[dict[str, Any]] = []
+        self.console = console()
+        self.progress = Progress(Journal(lab.journal_path), self._heard)
+
+    @property
+    def run_address(self) -> str:
+        return f"{self.ui}/runs/flow-run/{self.progress.flow_run}"
+
+    def show_while(self, running: Callable[[], bool]) -> None:
+        """Follow the night until the condition ends."""
+        if self.quiet or not self.console.is_terminal:
+            while running():
+                self.progress.follow()
+                time.sleep(0.2)
+            self.progress.follow()
+            return
+        from rich.live import Live
+
+        with Live(self.picture(), console=self.console, auto_refresh=False) as live:
+            while running():
+                self.progress.follow()
+                live.update(self.picture(), refresh=True)
+                time.sleep(0.5)
+            self.progress.follow()
+            live.update(self.picture(), refresh=True)
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        if event["event"] in ("candidate trained", "night started"):
+            self._look_at_board()
+        if not self.quiet and not self.console.is_terminal:
+            line = self._line(event)
+            if line:
+                self.console.print(f"{_clock(time.monotonic() - self.progress.begin)}  {line}")
+
+    def _look_at_board(self) -> None:
+        try:
+            if self.archive.exists():
+                self.board = self.archive.leaderboard()
+        except NoctuaryError:  # the night writes at this moment; the next look will do
+            return
+
+    def _line(self, event: dict[str, Any]) -> str:
+        kind = event["event"]
+        if kind == "night started":
+            return f"night {self.run_address}"
+        if kind == "cycle started":
+            line = f"cycle {event['number']} ({event['cycle']})"
+            alone = event["flow_run"] == self.progress.flow_run
+            return f"{line} {self.run_address}" if alone else line
+        if kind == "gap named":
+            return f"gap: {event['question']}"
+        if kind == "designs made":
+            return f"designs: {', '.join(event['designs'])}"
+        if kind == "stage failed":
+            return f"{event['stage']} failed: {event['reason']}"
+        if kind == "candidate trained":
+            return f"{event['candidate']}: {_result(event)}{self._standing()}"
+        if kind == "cycle finished":
+            return f"cycle {event['number']} is done"
+        return ""
+
+    def _standing(self) -> str:
+        human, design = self._best("human"), self._best("design")
+        if human is None or design is None:
+            return ""
+        return (
+            f"  (best design {design['score']:.4f}, best human {human['score']:.4f} "
+            f"{human['name']})"
+        )
+
+    def _best(self, kind: str) -> dict[str, Any] | None:
+        for row in self.board:
+            if row["kind"] == kind and row["rank"] is not None and not row["reference"]:
+                return row
+        return None
+
+    def picture(self) -> "Group":
+        """Return what the display shows now."""
+        from rich.console import Group
+        from rich.text import Text
+
+        parts: list[RenderableType] = [Text(self._headline()), Text(self._stages())]
+        if self.progress.question:
+            parts.append(Text(self.progress.question, style="italic"))
+        if self.progress.running:
+            parts.append(self._trials())
+        if self.board:
+            parts.append(board_table(self.board[:TOP], "best so far"))
+        return Group(*parts)
+
+    def _headline(self) -> str:
+        used = time.monotonic() - self.progress.begin
+        clock = _clock(used) + (f" of {_clock(self.budget)}" if self.budget else "")
+        if not self.progress.flow_run:
+            return f"noctuary  {clock}  starting the Prefect server and the workers"
+        left = self.progress.seconds_left_in_cycle(self.slots)
+        ending = f", about {_clock(left)} left in this cycle" if left is not None else ""
+        return (
+            f"noctuary  cycle {self.progress.cycle}  {clock}{ending}  "
+            f"trial {self.progress.finished} of {self.progress.planned}\n{self.run_address}"
+        )
+
+    def _stages(self) -> str:
+        def mark(stage: str) -> str:
+            if stage in self.progress.active:
+                return f"> {stage}"
+            return f"+ {stage}" if stage in self.progress.done else f"  {stage}"
+
+        return "  ".join(mark(stage) for stage in STAGES)
+
+    def _trials(self) -> "RenderableType":
+        made = table(
+            "training",
+            [("mixer", False), ("task", False), ("seed", True), ("step", True), ("loss", True)],
+        )
+        for trial in list(self.progress.running.values()):
+            step, loss = trial.last_point() or (0, None)
+            made.add_row(trial.candidate, trial.task, str(trial.seed), str(step), number(loss))
+        return made
+
+
+def say_end(lab: Lab, summary: dict[str, Any], address: str) -> None:
+    """Print the leaderboard, the findings in words, and what to type next."""
+    out = console()
+    archive = Archive(lab.archive_path)
+    out.print()
+    out.print(board_table(archive.leaderboard(), f"leaderboard of {lab.root}"))
+    for cycle in summary["cycles"]:
+        out.print(f"cycle {cycle['number']}: {cycle['statement']}")
+    cycles, designs = summary["cycles"], sum(len(c["designs"]) for c in summary["cycles"])
+    out.print(
+        f"\n{_count(len(cycles), 'cycle')}, {_count(designs, 'new design')}; ended because "
+        f"{summary['ended_because']}."
+    )
+    noctuary = "noctuary" if shutil.which("noctuary") else sys.argv[0]
+    named = "" if lab.root == default_lab().resolve() else f" --lab {lab.root}"
+    best = next((c["best_design"] for c in reversed(cycles) if c["best_design"]), None)
+    if best:
+        out.print(f"where the last cycle's best came from:  {noctuary} lineage {best}{named}")
+    out.print(f"the run in the Prefect UI:              {noctuary} serve{named}, then {address}")
+    out.print(f"the accounts of the cycles:             {lab.reports}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def board_table(rows: Sequence[dict[str, Any]], title: str) -> "RenderableType":
+    """Return the leaderboard as a table for a terminal."""
+    made = table(
+        title,
+        [
+            ("#", True),
+            ("mixer", False),
+            ("kind", False),
+            ("score", True),
+            ("to best human", True),
+            ("95 % interval", True),
+            ("seeds", True),
+        ],
+    )
+    for row in rows:
+        made.add_row(
+            str(row["rank"] or "-"),
+            row["name"],
+            "reference" if row["reference"] else row["kind"],
+            number(row["score"], 4),
+            number(row["difference"], 4, sign=True),
+            interval(row["low"], row["high"]),
+            str(row["n_seeds"]),
+        )
+    return made
+
+
+def _result(event: dict[str, Any]) -> str:
+    if event["score"] is not None:
+        return f"score {event['score']:.4f}"
+    return f"no score ({event['reason']})"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,117 @@
+"""What is going on in a lab, put together from its journal: the state behind the display."""
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noctuary.journal import Journal
+
+STAGES = (
+    "fetch literature",
+    "synthesise gaps",
+    "design candidates",
+    "audit",
+    "train",
+    "analyse",
+    "publish",
+)
+
+
+@dataclass
+class RunningTrial:
+    """A trial in a worker; its curve lies in its work folder and grows."""
+
+    candidate: str
+    task: str
+    seed: int
+    folder: Path
+    started: float
+
+    def last_point(self) -> tuple[int, float] | None:
+        """Return step and loss of the newest point of the curve, if there is one."""
+        try:
+            with (self.folder / "curve.csv").open(encoding="utf-8", newline="") as handle:
+                rows = [row for row in csv.reader(handle) if len(row) == 3]
+            return int(rows[-1][0]), float(rows[-1][1])
+        except (OSError, ValueError, IndexError):  # not written yet, or moved away meanwhile
+            return None
+
+
+@dataclass
+class Progress:
+    """Follows the journal of a lab from now on.
+
+    Attributes:
+        news: called with each event, after it was taken in.
+        durations: seconds of the trials that were run.
+        planned: trials that the cycle has to run.
+    """
+
+    journal: Journal
+    news: Callable[[dict[str, Any]], None] = lambda _event: None
+    flow_run: str = ""
+    cycle: int = 0
+    question: str = ""
+    active: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    running: dict[str, RunningTrial] = field(default_factory=dict)
+    planned: int = 0
+    finished: int = 0
+    durations: list[float] = field(default_factory=list)
+    trained: int = 0
+    position: int = 0
+
+    def __post_init__(self) -> None:
+        self.position = self.journal.end()
+        self.begin = time.monotonic()
+
+    def follow(self) -> None:
+        """Take in what happened since the last call."""
+        for position, event in self.journal.read(self.position):
+            self.position = position
+            self._take(event)
+            self.news(event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "night started":
+            self.flow_run = event["flow_run"]
+        elif kind == "cycle started":
+            self.cycle = event["number"]
+            self.flow_run = self.flow_run or event["flow_run"]
+            self.question, self.planned, self.finished = "", 0, 0
+            self.active, self.done = [], []
+        elif kind == "gap named":
+            self.question = event["question"]
+        elif kind == "designs made":
+            self.planned = event["planned"]
+        elif kind == "stage started":
+            self.active.append(event["stage"])
+        elif kind in ("stage finished", "stage failed"):
+            if event["stage"] in self.active:
+                self.active.remove(event["stage"])
+            self.done.append(event["stage"])
+        elif kind == "trial started":
+            self.running[event["trial"]] = RunningTrial(
+                candidate=event["candidate"],
+                task=event["task"],
+                seed=event["seed"],
+                folder=Path(event["folder"]),
+                started=event["time"],
+            )
+        elif kind == "trial finished":
+            self.running.pop(event["trial"], None)
+            self.finished += 1
+            self.durations.append(event["seconds"])
+        elif kind == "candidate trained":
+            self.trained += 1
+
+    def seconds_left_in_cycle(self, slots: int) -> float | None:
+        """Return a guess from the trials so far; None before the first."""
+        if not self.durations or not self.planned:
+            return None
+        mean = sum(self.durations[-20:]) / len(self.durations[-20:])
+        return max(0.0, self.planned - self.finished) * mean / slots

@@ -1,0 +1,149 @@
+"""`noctuary show`: one record of the archive, with what belongs to it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from noctuary.cli.common import (
+    console,
+    find_record,
+    json_option,
+    lab_option,
+    number,
+    open_lab,
+    print_json,
+    table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from noctuary.archive import Archive
+    from noctuary.lab import Lab
+
+_TABLES = {
+    "candidate": ("candidates", "candidate_id"),
+    "trial": ("trials", "trial_id"),
+    "gap": ("gaps", "gap_id"),
+    "finding": ("findings", "finding_id"),
+    "insight": ("insights", "insight_id"),
+    "cycle": ("cycles", "cycle_id"),
+    "paper": ("papers", "paper_id"),
+}
+
+
+@click.command("show")
+@click.argument("record", metavar="ID")
+@lab_option
+@json_option
+def command(record: str, lab_path: Path | None, as_json: bool) -> None:
+    """Show a candidate, trial, gap, finding, insight, cycle or paper.
+
+    ID is an id, the beginning of one, or a candidate's name.
+    """
+    lab, archive = open_lab(lab_path)
+    kind, identity = find_record(archive, record)
+    found = describe(lab, archive, kind, identity)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def describe(lab: "Lab", archive: "Archive", kind: str, identity: str) -> dict[str, Any]:
+    """Return the record and what belongs to it, ready for JSON."""
+    name, key = _TABLES[kind]
+    found: dict[str, Any] = {"record": kind, **archive.records(name, **{key: identity})[0]}
+    if kind == "candidate":
+        found["path"] = str(source_path(lab, identity, found["path"]))
+        designs = archive.records("designs", design_id=identity)
+        found["design"] = designs[0] if designs else None
+        found["audits"] = archive.records("audits", candidate_id=identity)
+        found["trials"] = [_brief(row) for row in archive.records("trials", candidate_id=identity)]
+        found["standings"] = [
+            row for row in archive.leaderboard() if row["candidate_id"] == identity
+        ]
+    elif kind == "trial":
+        found["folder"] = str(lab.trials / identity)
+        curve = archive.records("curves", trial_id=identity)
+        found["curve"] = [{"step": row["step"], "loss": row["loss"]} for row in curve]
+    elif kind == "cycle":
+        found["designs"] = [
+            {"design_id": row["design_id"], "name": row["name"]}
+            for row in archive.records("designs", cycle=found["number"])
+        ]
+        found["findings"] = archive.records("findings", cycle=found["number"])
+    return found
+
+
+def source_path(lab: "Lab", candidate_id: str, recorded: str) -> Path:
+    """Return where the candidate's source lies: the lab's copy, else where it was recorded."""
+    copy = lab.candidates / f"{candidate_id}.py"
+    return copy if copy.exists() else lab.root / recorded
+
+
+def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("trial_id", "suite", "task", "rung", "seed", "status", "reason", "score")
+    return {name: row[name] for name in names}
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    out = console()
+    nested = {"design", "audits", "trials", "standings", "curve", "designs", "findings"}
+    for name, value in found.items():
+        if name not in nested or (name == "findings" and found["record"] == "gap"):
+            _print_field(out, name, value)
+    design = found.get("design")
+    if design:
+        for name in ("motivation", "operator", "parents", "gap_id", "findings", "cycle"):
+            _print_field(out, name, design[name])
+    for audit in found.get("audits", ()):
+        verdict = "accepted" if audit["accepted"] else f"rejected: {audit['reason']}"
+        _print_field(out, "audit", f"{audit['suite']}: {verdict}")
+        for check in audit["checks"]:
+            mark = "ok" if check["passed"] else "FAILED"
+            out.print(f"    {check['name']}: {mark} {check['detail']}".rstrip())
+    for row in found.get("standings", ()):
+        rank = "no rank" if row["rank"] is None else f"rank {row['rank']}"
+        _print_field(
+            out,
+            "standing",
+            f"{row['suite']}: {rank}, score {number(row['score'])}, difference "
+            f"{number(row['difference'], sign=True)} to {row['baseline'] or 'no baseline'}",
+        )
+    if found.get("trials"):
+        _print_trials(out, found["trials"])
+    if found.get("curve"):
+        first, last = found["curve"][0], found["curve"][-1]
+        _print_field(
+            out,
+            "curve",
+            f"{len(found['curve'])} points, loss {number(first['loss'])} at step "
+            f"{first['step']} to {number(last['loss'])} at step {last['step']}",
+        )
+    for row in found.get("designs", ()):
+        _print_field(out, "design", f"{row['design_id']} {row['name']}")
+    if found["record"] == "cycle":
+        for row in found["findings"]:
+            _print_field(out, "finding", f"{row['finding_id']} {row['statement']}")
+
+
+def _print_field(out: "Console", name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{key}={item}" for key, item in value.items())
+    elif isinstance(value, list):
+        value = ", ".join(map(str, value)) or "-"
+    out.print(f"{name}: {'-' if value is None or value == '' else value}", soft_wrap=True)
+
+
+def _print_trials(out: "Console", trials: list[dict[str, Any]]) -> None:
+    shown = table(
+        "trials",
+        [("task", False), ("seed", True), ("score", True), ("status", False), ("id", False)],
+    )
+    for row in sorted(trials, key=lambda row: (row["suite"], row["task"], row["seed"])):
+        status = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+        shown.add_row(row["task"], str(row["seed"]), number(row["score"]), status, row["trial_id"])
+    out.print(shown)

@@ -1,0 +1,75 @@
+"""Runs a flow in a process of its own, on a Prefect server, and shows it: `run` and `rerun`."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from noctuary.cli.display import Display
+from noctuary.cli.processes import (
+    START_SECONDS,
+    FlowProcess,
+    configured_server,
+    is_healthy,
+    prefect_server,
+    running_server,
+)
+from noctuary.lab import Lab
+from noctuary.night import CycleRun, NightRequest
+from noctuary.sandbox.launcher import usable_cores
+
+
+def watched(
+    action: str,
+    request: NightRequest | CycleRun,
+    lab: Lab,
+    *,
+    budget: float | None = None,
+    quiet: bool = False,
+) -> tuple[dict[str, Any], str]:
+    """Run an action of `python -m flows` to its end, with a live display.
+
+    Returns:
+        its summary, and the address of its run in the Prefect UI.
+
+    Raises:
+        LabInUse: another process works in the lab; nothing was started.
+        NoctuaryError: what ended it.
+    """
+    settings = request.settings
+    with lab.lock():
+        pass  # refused here, before anything is started
+    with server_for(lab, settings.serve.port) as api:
+        slots = settings.training.workers or usable_cores()
+        display = Display(lab, api, slots, budget=budget, quiet=quiet)
+        process = FlowProcess(action, request.model_dump_json(), lab, api)
+        try:
+            display.show_while(lambda: process.running)
+            return process.outcome(), display.run_address
+        finally:
+            process.stop()
+
+
+@contextlib.contextmanager
+def server_for(lab: Lab, port: int) -> Iterator[str]:
+    """Yield the address of a Prefect API.
+
+    That of the configured server, else of the lab's own where `noctuary serve` keeps one, else
+    of one that lives as long as this command.
+    """
+    api = configured_server() or _settled(lab)
+    if api is not None:
+        yield api
+        return
+    with prefect_server(lab, port) as api:
+        yield api
+
+
+def _settled(lab: Lab) -> str | None:
+    """Return the address of the lab's running server, when it is clear whether it has one."""
+    deadline = time.monotonic() + START_SECONDS
+    while (api := running_server(lab)) is not None and time.monotonic() < deadline:
+        if is_healthy(api):
+            break
+        time.sleep(0.25)  # it starts, or it ends
+    return api

@@ -1,0 +1,193 @@
+"""Settings: what a lab's owner may choose, from `noctuary.toml` in the lab and the command line.
+
+Every unknown key is refused, and all problems are reported at once. The defaults are the ones
+that work on a laptop without a key, a GPU or a network.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from noctuary.canonical import content_id
+from noctuary.errors import UsageError
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: Any) -> float:
+    """Return seconds for `90s`, `30m`, `8h`, `1d`, `1h30m`, or a number of seconds.
+
+    Raises:
+        ValueError: the value is not a positive duration.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value) if abs(value) < 1e300 else float("inf")
+    else:
+        text = str(value).strip().lower()
+        if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+            raise ValueError(f"{value!r} is not a duration; write it like 90s, 30m, 8h or 1h30m")
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{value!r} is not a duration above zero; write it like 90s, 30m or 8h")
+    return seconds
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds, written as `30m` in settings."""
+
+
+class Section(BaseModel):
+    """Strict, so that `seeds = true` is a mistake and not one seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SearchSettings(Section):
+    """What one cycle proposes.
+
+    Attributes:
+        designs: designs proposed a cycle.
+        parents: how many of the best designs so far may become parents.
+    """
+
+    designs: int = Field(default=4, ge=1, le=64)
+    parents: int = Field(default=4, ge=1, le=64)
+
+
+class TrainingSettings(Section):
+    """How candidates are trained.
+
+    Attributes:
+        suite: name of the suite in `bench.suite.SUITES`.
+        seeds: trials per candidate and task.
+        workers: trials at once; 0 means one a core (CPU) or one (GPU).
+        device: `auto` takes the GPU where torch sees one.
+        trial_timeout: wall seconds after which a trial is ended with status `timeout`.
+        memory_mb: memory that a trial may take before its status is `oom`.
+    """
+
+    suite: str = "standard-1"
+    seeds: int = Field(default=3, ge=2, le=100)
+    workers: int = Field(default=0, ge=0, le=1024)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    trial_timeout: Duration = 120.0
+    memory_mb: int = Field(default=4096, ge=256)
+
+
+class LiteratureSettings(Section):
+    """The only outbound connection there is. An empty endpoint keeps noctuary offline.
+
+    Attributes:
+        endpoint: base address of the Semantic Scholar graph API.
+        patience: seconds that a cycle waits for it at most, retries included.
+    """
+
+    endpoint: str = "https://api.semanticscholar.org/graph/v1"
+    query: str = "linear attention recurrent sequence model"
+    limit: int = Field(default=20, ge=1, le=100)
+    patience: Duration = 15.0
+
+
+class ArchiveSettings(Section):
+    """How the archive is shared with other programs.
+
+    Attributes:
+        patience: seconds to wait for another process that holds the DuckDB file.
+    """
+
+    patience: Duration = 30.0
+
+
+class ServeSettings(Section):
+    """The nightly schedule of `noctuary serve`.
+
+    Attributes:
+        grace: a scheduled night that starts later than this after its time is skipped.
+        budget: how long a scheduled night lasts.
+    """
+
+    cron: str = "0 1 * * *"
+    timezone: str = "UTC"
+    port: int = Field(default=4200, ge=1, le=65535)
+    grace: Duration = 3600.0
+    budget: Duration = 8 * 3600.0
+
+
+class Settings(Section):
+    """All settings of a lab."""
+
+    search: SearchSettings = SearchSettings()
+    training: TrainingSettings = TrainingSettings()
+    literature: LiteratureSettings = LiteratureSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    serve: ServeSettings = ServeSettings()
+
+    @property
+    def settings_id(self) -> str:
+        """Hash of what decides the content of a cycle; schedules and limits do not count."""
+        return content_id(
+            {
+                "search": self.search.model_dump(mode="json"),
+                "suite": self.training.suite,
+                "seeds": self.training.seeds,
+                "literature": self.literature.model_dump(mode="json", exclude={"patience"}),
+            }
+        )
+
+
+def load_settings(path: Path, overrides: dict[str, Any] | None = None) -> Settings:
+    """Return the settings of the file, or the defaults where there is none.
+
+    Args:
+        overrides: section -> key -> value, from the command line; they win.
+
+    Raises:
+        UsageError: the file cannot be read or is not TOML, or settings are unknown or out of
+            range; names them all.
+    """
+    values: dict[str, Any] = {}
+    if path.exists():
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of a mile
+            raise UsageError(f"{path} is not valid TOML: {error}; mend or remove it") from error
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be read: {error.strerror}; mend or remove it"
+            ) from error
+    for section, keys in (overrides or {}).items():
+        current = values.get(section, {})
+        if isinstance(current, dict):
+            values[section] = {**current, **keys}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {describe(error, Settings)}") from error
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return all problems of a validation on one line, with the known keys where one is unknown."""
+    problems = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(_known_keys(model, tuple(str(p) for p in item["loc"][:-1])))
+            problems.append(f"unknown setting {name!r} (known here: {known})")
+        elif item["type"] == "model_type":
+            problems.append(f"{name} = {item['input']!r}: {name} is a section; write [{name}]")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{name} = {item['input']!r}: {message}")
+    return "; ".join(problems)
+
+
+def _known_keys(model: type[BaseModel], where: tuple[str, ...]) -> list[str]:
+    for part in where:
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return sorted(model.model_fields)

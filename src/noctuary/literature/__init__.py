@@ -1,0 +1,1 @@
+"""What others have published: the shipped snapshot, and Semantic Scholar where reachable."""

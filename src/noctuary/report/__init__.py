@@ -1,0 +1,1 @@
+"""For people: a cycle in words, and its learning curves as a picture."""

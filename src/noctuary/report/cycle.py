@@ -1,0 +1,89 @@
+"""The account of one cycle, in words: what was asked, tried and found, and why to believe it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from noctuary.domain import Candidate, Finding
+
+MAX_EFFECTS = 8
+"""Mechanism effects that an account lists; the archive has them all."""
+
+
+def headline(findings: Sequence[Finding], designs: Sequence[Candidate], baseline: str) -> str:
+    """Return the cycle's finding in one sentence: how its best design did against the baseline.
+
+    Args:
+        baseline: candidate id of the best human baseline.
+    """
+    ids = {design.candidate_id for design in designs}
+    against = [
+        finding
+        for finding in findings
+        if finding.kind == "comparison"
+        and finding.task == "all"
+        and finding.baseline == baseline
+        and finding.subject in ids
+    ]
+    if not against:
+        return "No design of this cycle finished its trials, so nothing can be said about them."
+    return max(against, key=lambda finding: finding.effect).statement
+
+
+def leaderboard_rows(board: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the leaderboard as rows of plain values, for a table in the Prefect UI."""
+    return [
+        {
+            "rank": row["rank"],
+            "mixer": row["name"],
+            "kind": "reference" if row["reference"] else row["kind"],
+            "score": _number(row["score"], "{:.4f}"),
+            "to best human": _number(row["difference"], "{:+.4f}"),
+            "95 % interval": interval(row["low"], row["high"]),
+            "seeds": _seeds(row["n_seeds"], row["failed"]),
+        }
+        for row in board
+    ]
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+
+
+def cycle_markdown(
+    number: int,
+    gap_text: str,
+    board: Sequence[dict[str, Any]],
+    findings: Sequence[Finding],
+    conclusion: str,
+) -> str:
+    """Return the account of a cycle as markdown."""
+    rows = leaderboard_rows(board)
+    lines = [f"# Cycle {number}", "", f"**{conclusion}**", "", "## Leaderboard", ""]
+    if rows:
+        lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+        lines += ["| " + " | ".join(str(_shown(v)) for v in row.values()) + " |" for row in rows]
+    lines += [
+        "",
+        "Score: share of the chance-level loss that was removed, mean over tasks and seeds. "
+        "Differences are paired by task and seed; the intervals are Student t over seeds and "
+        "not corrected for the number of designs.",
+        "",
+        "## What the mechanisms did",
+        "",
+    ]
+    effects = [f for f in findings if f.kind == "mechanism" and f.task == "all" and f.low]
+    effects.sort(key=lambda finding: (-abs(finding.effect), finding.subject))
+    lines += [f"- {finding.statement}" for finding in effects[:MAX_EFFECTS]] or ["- Too few yet."]
+    return "\n".join([*lines, "", gap_text])
+
+
+def _seeds(count: int, failed: int) -> str:
+    return f"{count}, {failed} failed" if failed else str(count)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _shown(value: Any) -> Any:
+    return "" if value is None else value

@@ -1,0 +1,65 @@
+"""From a finished cycle's records to its summary and its account."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from noctuary.archive.store import Archive
+from noctuary.bench.suite import suite_by_name
+from noctuary.domain import Candidate, Finding, Gap
+from noctuary.gap import gap_markdown
+from noctuary.night import CycleRun, CycleSummary
+from noctuary.report.cycle import cycle_markdown, headline
+from noctuary.trials import Trained
+
+
+class Account(NamedTuple):
+    """A cycle for people: its summary, the leaderboard after it, and the text."""
+
+    summary: CycleSummary
+    board: list[dict[str, Any]]
+    markdown: str
+
+
+def summarise(
+    archive: Archive,
+    run: CycleRun,
+    gap: Gap,
+    candidates: Sequence[Candidate],
+    trained: Sequence[Trained],
+    findings: Sequence[Finding],
+) -> Account:
+    """Return the account of a cycle whose findings are recorded."""
+    board = archive.leaderboard(suite_by_name(run.settings.training.suite).version)
+    designs = [candidate for candidate in candidates if candidate.kind == "design"]
+    ids = {design.candidate_id for design in designs}
+    names = {row["name"]: row["candidate_id"] for row in board}
+    baseline = next((row["baseline"] for row in board if row["baseline"]), "")
+    statement = headline(findings, designs, names.get(baseline, ""))
+    ranked = [row for row in board if row["candidate_id"] in ids and row["rank"] is not None]
+    [record] = archive.records("cycles", cycle_id=run.cycle.cycle_id)
+    summary = CycleSummary(
+        cycle_id=run.cycle.cycle_id,
+        number=run.cycle.number,
+        gap_id=gap.gap_id,
+        designs=tuple(design.candidate_id for design in designs),
+        accepted=sum(bool(one.trial_ids) for one in trained if one.candidate_id in ids),
+        trials=sum(one.executed for one in trained),
+        seconds=_since(record["started"]),
+        best_design=ranked[0]["candidate_id"] if ranked else None,
+        statement=statement,
+    )
+    text = gap_markdown(
+        gap,
+        {insight.insight_id: insight for insight in archive.insights()},
+        {paper.paper_id: paper for paper in archive.papers()},
+    )
+    markdown = cycle_markdown(run.cycle.number, text, board, findings, statement)
+    return Account(summary, board, markdown)
+
+
+def _since(moment: datetime.datetime) -> float:
+    """Return the seconds since a moment of the archive, which keeps UTC without saying so."""
+    return (
+        datetime.datetime.now(datetime.UTC) - moment.replace(tzinfo=datetime.UTC)
+    ).total_seconds()

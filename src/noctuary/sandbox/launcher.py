@@ -1,0 +1,195 @@
+"""Starts jobs in the warm server, from any thread, a bounded number at once.
+
+The launcher imports no torch. Where the server dies, it is started again and the jobs that
+were in flight are started again once; a second loss is an error of the environment.
+"""
+
+import contextlib
+import heapq
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from noctuary.errors import WorkerLost
+from noctuary.sandbox.protocol import Job, JobEnd
+
+START_TIMEOUT = 180.0
+
+Turn = tuple[float, ...]
+"""Of jobs that wait for a slot, the one with the smallest turn gets it."""
+
+
+def usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Launcher:
+    """Runs jobs; `slots` of them at once. Close it, or leave the process: nothing stays behind.
+
+    Args:
+        slots: jobs at once; each has one thread.
+        log: file for what the server itself prints.
+    """
+
+    def __init__(self, slots: int, log: Path) -> None:
+        self.slots = slots
+        self._free = _Slots(slots)
+        self._log = log
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+
+    def warm(self) -> None:
+        """Start the server now, without waiting for it."""
+        self._live_server()
+
+    def run(self, job: Job, started: Callable[[], None] = lambda: None, turn: Turn = ()) -> JobEnd:
+        """Run a job when a slot is free; return how its process ended.
+
+        Args:
+            started: called when the slot is there.
+            turn: of the jobs that wait for a slot, the one with the smallest turn gets it.
+
+        Raises:
+            WorkerLost: the server died twice while the job ran.
+        """
+        with self._free.taken(turn):
+            started()
+            for _ in range(2):
+                end = self._live_server().run(job)
+                if end is not None:
+                    return end
+        raise WorkerLost(
+            "the process that starts trials died twice under one job; expected it to outlive "
+            f"them all: see {self._log}, and mind the memory of the machine"
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+
+    def __enter__(self) -> "Launcher":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _live_server(self) -> "_Server":
+        with self._lock:
+            if self._server is None or not self._server.alive:
+                self._server = _Server(self._log)
+            return self._server
+
+
+class _Slots:
+    """A bounded number of slots; who waits with the smallest turn comes first, then who came."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[tuple[Turn, int]] = []
+        self._came = itertools.count()
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, turn: Turn) -> Iterator[None]:
+        place = (turn, next(self._came))
+        with self._changed:
+            heapq.heappush(self._waiting, place)
+            self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] == place)
+            heapq.heappop(self._waiting)
+            self._free -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+
+class _Server:
+    """One server process and the jobs in flight in it."""
+
+    def __init__(self, log: Path) -> None:
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.alive = True
+        self._log_path = log
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._flying: dict[int, Future[JobEnd | None]] = {}
+        self._count = 0
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "noctuary.sandbox.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env=environment,
+            )
+        threading.Thread(target=self._listen, name="noctuary-launcher", daemon=True).start()
+
+    def run(self, job: Job) -> JobEnd | None:
+        """Return how the job ended, or None where the server was lost."""
+        if not self._ready.wait(START_TIMEOUT) or not self.alive:
+            self.stop()
+            return None
+        future: Future[JobEnd | None] = Future()
+        with self._lock:
+            self._count += 1
+            number = self._count
+            self._flying[number] = future
+            line = json.dumps({"number": number, "job": job.model_dump(mode="json")})
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(line.encode("utf-8") + b"\n")
+                self._process.stdin.flush()
+            except OSError:
+                self._flying.pop(number)
+                return None
+            if not self.alive:
+                self._flying.pop(number, None)
+                return None
+        return future.result()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if message.get("ready"):
+                self._ready.set()
+                continue
+            with self._lock:
+                future = self._flying.pop(message["number"])
+            future.set_result(JobEnd.model_validate(message["end"]))
+        self._process.wait()
+        with self._lock:
+            self.alive = False
+            lost, self._flying = self._flying, {}
+        self._ready.set()
+        for future in lost.values():
+            future.set_result(None)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()

@@ -1,0 +1,1 @@
+"""The design space: mechanisms, genomes, operators on them, and their Python source."""

@@ -1,0 +1,124 @@
+"""The model around a mixer: embedding, pre-norm blocks, head; and its parameter budget.
+
+Covers loading a mixer from its file and solving for the feed-forward width that makes models
+with different mixers equally large. Does not judge the mixer (`audit`).
+"""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from noctuary.bench.suite import ModelShape
+
+
+class SizeMismatch(ValueError):
+    """No feed-forward width brings the model to the parameter budget."""
+
+
+def load_mixer(path: Path, class_name: str = "Mixer") -> type[nn.Module]:
+    """Execute a mixer file and return its class. For sandboxed processes only.
+
+    Raises:
+        AttributeError: the file defines no such class.
+        Exception: whatever the file raises while it is executed.
+    """
+    name = f"noctuary_candidate_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    found = getattr(module, class_name)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise TypeError(f"{class_name} is not a torch.nn.Module")
+    return found
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x)); also adds up the mixers' auxiliary losses."""
+
+    def __init__(self, mixer: nn.Module, d_model: int, ffn_width: int) -> None:
+        super().__init__()
+        self.mixer_norm = nn.RMSNorm(d_model)
+        self.mixer = mixer
+        self.mlp_norm = nn.RMSNorm(d_model)
+        self.mlp = nn.Sequential(
+            nn.Linear(d_model, ffn_width, bias=False),
+            nn.GELU(),
+            nn.Linear(ffn_width, d_model, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # (B, T, D) -> (B, T, D), ()
+        mixed = self.mixer(self.mixer_norm(x))
+        auxiliary = x.new_zeros(())
+        if isinstance(mixed, tuple):
+            mixed, auxiliary = mixed[0], mixed[1]
+        x = x + mixed
+        return x + self.mlp(self.mlp_norm(x)), auxiliary
+
+
+class SequenceModel(nn.Module):
+    """A small language model: maps tokens (B, T) to logits (B, T, V) and an auxiliary loss ()."""
+
+    def __init__(
+        self, mixer_class: type[nn.Module], shape: ModelShape, vocab_size: int, ffn_width: int
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, shape.d_model)
+        self.blocks = nn.ModuleList(
+            Block(mixer_class(shape.d_model, n_heads=shape.n_heads), shape.d_model, ffn_width)
+            for _ in range(shape.n_layers)
+        )
+        self.norm = nn.RMSNorm(shape.d_model)
+        self.head = nn.Linear(shape.d_model, vocab_size, bias=False)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.embedding(tokens)  # (B, T, D)
+        auxiliary = x.new_zeros(())
+        for block in self.blocks:
+            x, extra = block(x)
+            auxiliary = auxiliary + extra
+        return self.head(self.norm(x)), auxiliary
+
+
+def count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def solve_ffn_width(mixer_class: type[nn.Module], shape: ModelShape) -> tuple[int, int]:
+    """Return the feed-forward width at which the backbone meets the budget, and its parameters.
+
+    Raises:
+        SizeMismatch: the mixer leaves no room, or no width comes within the tolerance.
+    """
+    mixer = count_parameters(mixer_class(shape.d_model, n_heads=shape.n_heads))
+    # a block has its mixer, two norms of D, and two matrices of D x width; plus the last norm
+    fixed = shape.n_layers * (mixer + 2 * shape.d_model) + shape.d_model
+    per_width = shape.n_layers * 2 * shape.d_model
+    width = round((shape.parameter_budget - fixed) / per_width)
+    if width < 1:
+        raise SizeMismatch(
+            f"the mixer has {mixer} parameters a layer, which leaves no room for a feed-forward "
+            f"layer in a budget of {shape.parameter_budget}"
+        )
+    total = fixed + per_width * width
+    if abs(total - shape.parameter_budget) > shape.tolerance * shape.parameter_budget:
+        raise SizeMismatch(
+            f"the nearest width gives {total} parameters; expected {shape.parameter_budget} "
+            f"within {shape.tolerance:.0%}"
+        )
+    return width, total
+
+
+def build_model(
+    mixer_class: type[nn.Module], shape: ModelShape, vocab_size: int, ffn_width: int, seed: int
+) -> SequenceModel:
+    """Return the model with parameters drawn from the seed."""
+    torch.manual_seed(seed)
+    return SequenceModel(mixer_class, shape, vocab_size, ffn_width)

@@ -1,0 +1,41 @@
+"""Stage 3: design candidates for the gap; the human baselines come along."""
+
+import itertools
+
+from noctuary.candidates import design_candidate, human_candidates
+from noctuary.designing import make_designs
+from noctuary.domain import Candidate, Gap
+from noctuary.knowledge import Knowledge
+from noctuary.literature.fetch import Literature
+from noctuary.night import CycleRun
+from noctuary.proposers.grammar import GrammarProposer
+from tasks.stage import stage
+from tasks.workbench import archive_of, journal_of, lab_of, workshop_of
+
+
+@stage("design candidates", timeout_seconds=300)
+def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[Candidate]:
+    archive, lab = archive_of(run), lab_of(run)
+    humans = human_candidates(lab)
+    designs = make_designs(
+        run.cycle,
+        gap,
+        literature.papers,
+        humans,
+        Knowledge(archive, run.cycle, run.settings.training),
+        GrammarProposer(),
+        count=run.settings.search.designs,
+        parents=run.settings.search.parents,
+    )
+    archive.record_candidates(humans)
+    archive.record_designs(designs)
+    candidates = [design_candidate(lab, design) for design in designs]
+    workshop = workshop_of(run)
+    journal_of(run).write(
+        "designs made",
+        designs=[design.name for design in designs],
+        planned=workshop.missing([*humans, *candidates]),
+    )
+    # taking turns: a design means something only beside the baselines, and both are seen early
+    turns = itertools.zip_longest(candidates, humans)
+    return [candidate for turn in turns for candidate in turn if candidate is not None]

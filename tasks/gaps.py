@@ -1,0 +1,39 @@
+"""Stage 2: name the gap that this cycle works on."""
+
+from prefect.artifacts import create_markdown_artifact
+
+from noctuary.designing import seeded
+from noctuary.domain import Gap
+from noctuary.gap import gap_markdown, gap_title, synthesise_gap
+from noctuary.knowledge import Knowledge
+from noctuary.literature.fetch import Literature
+from noctuary.night import CycleRun
+from tasks.stage import stage
+from tasks.workbench import archive_of, journal_of
+
+
+@stage("synthesise gaps", timeout_seconds=300)
+def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
+    archive = archive_of(run)
+    knowledge = Knowledge(archive, run.cycle, run.settings.training)
+    insights = (*literature.insights, *knowledge.own_insights())
+    gap = synthesise_gap(
+        papers=literature.papers,
+        insights=insights,
+        tried=knowledge.tried(),
+        earlier=knowledge.earlier_gaps(),
+        cycle=run.cycle.number,
+        rng=seeded(run.cycle, "gap"),
+    )
+    archive.record_gap(gap)
+    journal_of(run).write("gap named", question=gap.question)
+    create_markdown_artifact(
+        gap_markdown(
+            gap,
+            {insight.insight_id: insight for insight in insights},
+            {paper.paper_id: paper for paper in literature.papers},
+        ),
+        key="gap",
+        description=gap_title(gap),
+    )
+    return gap

@@ -1,0 +1,112 @@
+"""What every stage has in common: its name, its cache key, its place in the journal.
+
+A finished stage is never executed again within its cycle: its result is kept under a key made
+of the cycle's id, the stage, the inputs and the code version of the library. So a retry, a
+rerun and a new run after a crash all skip it, and a changed library or input does not.
+"""
+
+import functools
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.client.schemas import State, TaskRun
+from prefect.context import TaskRunContext
+from pydantic import BaseModel
+
+import noctuary
+from noctuary.canonical import content_id
+from noctuary.errors import ArchiveBusy
+from noctuary.journal import Journal
+from noctuary.lab import Lab
+from noctuary.night import CycleRun
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stage(
+    name: str, *, timeout_seconds: float, tags: tuple[str, ...] = (), label: str = ""
+) -> Callable[[Callable[Concatenate[CycleRun, P], R]], Task[Concatenate[CycleRun, P], R]]:
+    """Make a function of a `CycleRun` and JSON values a stage.
+
+    Args:
+        name: of the stage, as the UI and the journal show it.
+        timeout_seconds: after which the stage counts as failed.
+        tags: Prefect tags; `accelerator` is limited by the server.
+        label: template of the task run's name in the UI; the stage's name where there is none.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[CycleRun, P], R],
+    ) -> Task[Concatenate[CycleRun, P], R]:
+        @functools.wraps(function)
+        def body(run: CycleRun, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            journal = Journal(Lab(Path(run.lab)).journal_path)
+            facts = {"stage": name, "cycle": run.cycle.cycle_id}
+            journal.write("stage started", **facts)
+            begin = time.monotonic()
+            try:
+                result = function(run, *args, **kwargs)
+            except Exception as error:
+                journal.write("stage failed", reason=f"{type(error).__name__}: {error}", **facts)
+                raise
+            journal.write("stage finished", seconds=time.monotonic() - begin, **facts)
+            return result
+
+        made: Task[Concatenate[CycleRun, P], R] = task(
+            name=name,
+            task_run_name=label or name,
+            tags=list(tags),
+            # the outside world of a stage is the archive, which another process may hold
+            retries=2,
+            retry_delay_seconds=[2, 10],
+            retry_condition_fn=_archive_was_busy,
+            timeout_seconds=timeout_seconds,
+            persist_result=True,
+            result_serializer="json",
+            cache_key_fn=functools.partial(_cache_key, name),
+        )(body)
+        return made
+
+    return decorate
+
+
+def _cache_key(name: str, _context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    inputs = {key: _plain(value) for key, value in parameters.items() if key != "run"}
+    run: CycleRun = parameters["run"]
+    digest = content_id({"inputs": inputs, "code": code_version()})
+    return f"{run.cycle.cycle_id}-{name.replace(' ', '-')}-{digest}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@functools.cache
+def code_version() -> str:
+    """Return a hash of the library's own source files."""
+    root = Path(noctuary.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.suffix in (".py", ".sql", ".jinja") and path.is_file():
+            digest.update(path.relative_to(root).as_posix().encode("utf-8"))
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _archive_was_busy(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    try:
+        state.result()
+    except ArchiveBusy:
+        return True
+    except Exception:  # any other failure is final: retrying would only repeat it
+        return False
+    return False

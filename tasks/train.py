@@ -1,0 +1,39 @@
+"""Stage 5: train one candidate on every task and seed of the suite."""
+
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from noctuary.domain import Audit, Candidate
+from noctuary.night import CycleRun
+from noctuary.trials import Trained, specs_of
+from tasks.stage import stage
+from tasks.workbench import archive_of, journal_of, workshop_of
+
+ACCELERATOR = "accelerator"
+"""Tag with a concurrency limit on the server: how many candidates train at once."""
+
+CANDIDATES_AT_ONCE = 2
+"""Two keep every slot busy while one of them has its last trials to go."""
+
+
+@stage("train", timeout_seconds=86400, tags=(ACCELERATOR,), label="train {candidate.name}")
+def train(run: CycleRun, candidate: Candidate, verdict: Audit) -> Trained:
+    workshop = workshop_of(run)
+    specs = specs_of(candidate, run.settings.training) if verdict.accepted else ()
+    artifact = create_progress_artifact(0.0, description=f"trials of {candidate.name}")
+    assert isinstance(artifact, UUID)
+
+    def told(done: int) -> None:
+        update_progress_artifact(artifact, 100.0 * done / max(1, len(specs)))
+
+    trained = workshop.train(candidate, verdict.ffn_width or 0, specs, told)
+    archive_of(run).record_trials(workshop.lab.trials, trained.trial_ids)
+    journal_of(run).write(
+        "candidate trained",
+        candidate=candidate.name,
+        kind=candidate.kind,
+        score=trained.score,
+        reason=verdict.reason or trained.reason,
+    )
+    return trained

@@ -1,0 +1,74 @@
+"""One Prefect server for all flow tests, and labs and workers on it that end with their test."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from night_process import TINY, make_lab, run_to_the_end
+from prefect_api import Api
+from worker_process import Worker
+
+from noctuary.cli.processes import QUIET, prefect_server, wait_for_server
+from noctuary.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The Prefect server that `noctuary run` and `serve` start, ready; it lets nobody wait long."""
+    lab = Lab.create_or_open(tmp_path_factory.mktemp("server") / "lab")
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        # else a night that has to wait for another one looks again after half a minute
+        patch.setenv("PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS", "2")
+        address = stack.enter_context(prefect_server(lab, 0))
+        patch.undo()
+        wait_for_server(address, lab)
+        with Api(address) as api:
+            yield api
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(server: Api) -> dict[str, str]:
+    """The environment of commands that use the server; their workers look for runs often."""
+    return {
+        **os.environ,
+        **QUIET,
+        "PREFECT_API_URL": server.address,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, prefect_environment: dict[str, str]) -> Lab:
+    """A lab in which one cycle is done, so that another one takes seconds. Tests add cycles."""
+    lab = make_lab(
+        tmp_path_factory.mktemp("flows") / "lab", TINY.replace("designs = 2", "designs = 1")
+    )
+    run_to_the_end(lab, 1, prefect_environment)
+    return lab
+
+
+@pytest.fixture
+def serve(server: Api, prefect_environment: dict[str, str]) -> Iterator[Callable[[Lab], Worker]]:
+    """Start `noctuary serve` in a lab, on the server; return when it says that it serves."""
+    started: list[Worker] = []
+
+    def start(lab: Lab) -> Worker:
+        worker = Worker(lab, prefect_environment)
+        started.append(worker)
+        worker.wait_until_it_serves()
+        return worker
+
+    try:
+        yield start
+    finally:
+        for worker in started:
+            worker.kill()
+        server.delete_deployments()
+
+
+@pytest.fixture
+def fresh_lab(tmp_path: Path) -> Lab:
+    """A lab in which nothing was done yet."""
+    return make_lab(tmp_path / "lab")

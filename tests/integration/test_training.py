@@ -1,0 +1,301 @@
+"""Trials in real worker processes: what they leave, and what becomes of bad candidates.
+
+Covers bit-identical repetition, the files of a trial, one status for each way to fail, and a
+full disk. Killing the machinery itself is in `test_training_kills.py`; candidates that attack
+on purpose are for `tests/security`.
+"""
+
+import contextlib
+import csv
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from trial_process import (
+    FFN_WIDTH,
+    are_gone,
+    events,
+    make_candidate,
+    make_spec,
+    make_workshop,
+    wait_until,
+)
+
+from noctuary.bench.suite import TINY
+from noctuary.domain import Candidate, Trial
+from noctuary.errors import NoSpace
+from noctuary.lab import MIN_FREE_BYTES, Lab, read_json, shipped
+from noctuary.sandbox.launcher import Launcher
+from noctuary.trials import MAX_OUTPUT_BYTES, Workshop
+
+LEAVE_A_CHILD = """
+def leave_a_child():
+    mark = os.environ["TMPDIR"] + "/child.pid"
+    if os.fork() == 0:
+        with open(mark, "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(600)
+        os._exit(0)
+    while not (os.path.exists(mark) and os.path.getsize(mark)):
+        time.sleep(0.01)
+"""
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    with Launcher(2, tmp_path_factory.mktemp("launcher") / "launcher.log") as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def second_launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    with Launcher(1, tmp_path_factory.mktemp("launcher") / "launcher.log") as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab.create_or_open(tmp_path / "lab")
+
+
+def train_one(workshop: Workshop, candidate: Candidate) -> Trial:
+    spec = make_spec(candidate)
+    trained = workshop.train(candidate, FFN_WIDTH, [spec])
+    assert trained.executed == 1
+    trial = workshop.read(spec)
+    assert (trained.score is None) == (trial.status != "ok")
+    return trial
+
+
+def folder_of(lab: Lab, trial: Trial) -> Path:
+    return lab.trials / trial.spec.trial_id
+
+
+def human(name: str) -> Candidate:
+    path = shipped("architectures") / "human" / f"{name}.py"
+    return Candidate(candidate_id=name, name=name, kind="human", axes=None, path=str(path))
+
+
+@pytest.mark.parametrize("task", [task.name for task in TINY.tasks])
+def test_same_spec_in_two_processes_is_the_same_to_the_last_bit(
+    launcher: Launcher, second_launcher: Launcher, tmp_path: Path, task: str
+) -> None:
+    candidate = human("gated_delta_net")
+    spec = make_spec(candidate, task, seed=3)
+    results, files = [], []
+    for number, used in enumerate((launcher, second_launcher)):
+        lab = Lab.create_or_open(tmp_path / f"lab{number}")
+        workshop = make_workshop(lab, used)
+        workshop.train(candidate, FFN_WIDTH, [spec])
+        results.append(workshop.read(spec))
+        folder = lab.trials / spec.trial_id
+        with (folder / "curve.csv").open(newline="") as handle:
+            curve = [row[:2] for row in csv.reader(handle)]
+        files.append((curve, (folder / "weights.safetensors").read_bytes()))
+    first, second = results
+    assert first.status == "ok"
+    assert (first.score, first.metrics) == (second.score, second.metrics)
+    assert files[0] == files[1]
+
+
+def test_files_of_a_trial(launcher: Launcher, lab: Lab) -> None:
+    candidate = make_candidate(lab, forward="print('a line')")
+    trial = train_one(make_workshop(lab, launcher), candidate)
+    assert trial.status == "ok"
+    assert trial.reason == ""
+    assert set(trial.metrics) == {"loss", "accuracy", "scored"}
+    assert {"setup", "train", "evaluate", "total", "cpu"} == set(trial.seconds)
+    assert trial.steps == TINY.rungs[0].steps
+    assert trial.environment["threads"] == 1
+    folder = folder_of(lab, trial)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"spec.json", "result.json", "curve.csv", "weights.safetensors"}
+    assert read_json(folder / "spec.json") == trial.spec.model_dump(mode="json")
+    assert list(lab.work.iterdir()) == []
+
+
+def test_a_finished_trial_is_found(launcher: Launcher, lab: Lab) -> None:
+    candidate = make_candidate(lab)
+    workshop = make_workshop(lab, launcher)
+    train_one(workshop, candidate)
+    again = workshop.train(candidate, FFN_WIDTH, [make_spec(candidate)])
+    assert (again.executed, len(again.trial_ids), again.score is not None) == (0, 1, True)
+    assert len(events(lab, "trial started")) == 1
+
+
+CASES = {
+    "raises when loaded": ({"load": "1 / 0"}, "crashed", "ZeroDivisionError: division by zero"),
+    "raises when constructed": (
+        {"construct": "raise ValueError('no such width\\nand more')"},
+        "crashed",
+        "ValueError: no such width",
+    ),
+    "raises in forward": (
+        {"forward": "raise RuntimeError('shapes differ')"},
+        "crashed",
+        "RuntimeError: shapes differ",
+    ),
+    "raises at step 3": (
+        {"forward": "if calls > 2 * 3: raise KeyError('late')"},
+        "crashed",
+        "KeyError: 'late'",
+    ),
+    "wants out": ({"forward": "raise SystemExit(0)"}, "crashed", "SystemExit: 0"),
+    "returns another shape": ({"forward": "y = y[:, :-1]"}, "crashed", "RuntimeError: The size"),
+    "loses the gradient": ({"forward": "y = y * math.nan"}, "diverged", "the training loss is nan"),
+    "explodes at step 3": (
+        {"forward": "y = y * (math.inf if calls > 2 * 3 else 1)"},
+        "diverged",
+        "the training loss is nan at step",
+    ),
+    "says that the disk is full": (
+        {"forward": "raise OSError(errno.ENOSPC, 'full')"},
+        "crashed",
+        "found the disk full twice, which it is not",
+    ),
+    "leaves": ({"forward": "os._exit(0)"}, "crashed", "ended with status 0 and no outcome"),
+    "segfaults": (
+        {"forward": "os.kill(os.getpid(), signal.SIGSEGV)"},
+        "crashed",
+        "ended by signal 11",
+    ),
+    "takes memory in steps": (
+        {"forward": "hold = [torch.ones(2**20) for _ in range(2**20)]"},
+        "oom",
+        "can't allocate memory",
+    ),
+    "takes memory in small objects": (
+        {"forward": "hold = [bytearray(2**16) for _ in range(2**20)]"},
+        "oom",
+        "MemoryError",
+    ),
+    "takes memory at once": ({"forward": "torch.ones(2**40)"}, "oom", "can't allocate memory"),
+    "never returns": ({"forward": "while True: pass"}, "timeout", "limit 2 s"),
+    "never returns and ignores signals": (
+        {"forward": "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"},
+        "timeout",
+        "limit 2 s",
+    ),
+    "never loads": ({"load": "time.sleep(600)"}, "timeout", "limit 2 s"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_candidate_gets_a_status_and_the_next_trial_runs(
+    launcher: Launcher, lab: Lab, case: str
+) -> None:
+    statements, status, reason = CASES[case]
+    limit = 2.0 if status == "timeout" else 60.0
+    trial = train_one(
+        make_workshop(lab, launcher, timeout=limit), make_candidate(lab, **statements)
+    )
+    assert trial.status == status, trial.reason
+    assert reason in trial.reason
+    assert "\n" not in trial.reason
+    assert trial.score is None
+    assert {"spec.json", "result.json"} <= {path.name for path in folder_of(lab, trial).iterdir()}
+    assert list(lab.work.iterdir()) == []
+    assert train_one(make_workshop(lab, launcher), make_candidate(lab)).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        ("pass", "ok"),
+        ("raise ValueError('left a child')", "crashed"),
+        ("os._exit(1)", "crashed"),
+        ("time.sleep(600)", "timeout"),
+    ],
+)
+def test_what_a_candidate_leaves_running_is_ended(
+    launcher: Launcher, lab: Lab, then: str, status: str
+) -> None:
+    candidate = make_candidate(
+        lab, load=LEAVE_A_CHILD, forward=f"if calls == 1: leave_a_child()\n        {then}"
+    )
+    limit = 3.0 if status == "timeout" else 60.0
+    trial = train_one(make_workshop(lab, launcher, timeout=limit), candidate)
+    assert trial.status == status, trial.reason
+    pid = int((folder_of(lab, trial) / "child.pid").read_text())
+    wait_until(lambda: are_gone({pid}), seconds=5)
+
+
+def test_a_candidate_that_prints_a_lot(launcher: Launcher, lab: Lab) -> None:
+    candidate = make_candidate(
+        lab, forward="print('x' * 2**22)\n        if calls > 8: raise ValueError('enough')"
+    )
+    trial = train_one(make_workshop(lab, launcher), candidate)
+    assert trial.status == "crashed"
+    output = (folder_of(lab, trial) / "output.log").read_bytes()
+    assert len(output) == MAX_OUTPUT_BYTES
+    assert output.endswith(b"ValueError: enough\n")
+
+
+def test_the_first_failing_seed_spares_the_others(launcher: Launcher, lab: Lab) -> None:
+    candidate = make_candidate(lab, forward="raise ValueError('always')")
+    specs = [make_spec(candidate, task.name, seed) for seed in range(3) for task in TINY.tasks]
+    trained = make_workshop(lab, launcher).train(candidate, FFN_WIDTH, specs)
+    assert (trained.executed, trained.failed, trained.score) == (3, 3, None)
+    assert trained.reason == "crashed: ValueError: always"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system just large enough for a trial to start."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = MIN_FREE_BYTES + 16 * 2**20
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a small file system here: {error}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, *, leaving: int = 0) -> None:
+    """Take what is free of a file system, but for so many bytes."""
+    state = os.statvfs(disk)
+    with (disk / "ballast").open("wb") as handle, contextlib.suppress(OSError):
+        os.posix_fallocate(handle.fileno(), 0, state.f_bavail * state.f_frsize - leaving)
+
+
+def test_no_trial_starts_on_a_disk_that_is_nearly_full(
+    launcher: Launcher, small_disk: Path
+) -> None:
+    lab = Lab.create_or_open(small_disk / "lab")
+    workshop, candidate = make_workshop(lab, launcher), make_candidate(lab)
+    fill(small_disk, leaving=MIN_FREE_BYTES // 2)
+    with pytest.raises(NoSpace, match="32 MB free"):
+        workshop.train(candidate, FFN_WIDTH, [make_spec(candidate)])
+    assert events(lab, "trial started") == []
+
+
+@pytest.mark.parametrize("sign", ["output.log", "curve.csv"])
+def test_a_disk_that_fills_up_meanwhile_blames_no_candidate(
+    launcher: Launcher, small_disk: Path, sign: str
+) -> None:
+    """It fills when the trial has begun this file; the next file finds no room."""
+    lab = Lab.create_or_open(small_disk / "lab")
+    candidate = make_candidate(lab, forward="print(calls, flush=True); time.sleep(0.1)")
+    workshop = make_workshop(lab, launcher)
+
+    def fill_then() -> None:
+        wait_until(lambda: any(path.stat().st_size for path in lab.work.glob(f"*/{sign}")))
+        fill(small_disk)
+
+    filling = threading.Thread(target=fill_then)
+    filling.start()
+    with pytest.raises(NoSpace, match="run the same command again"):
+        workshop.train(candidate, FFN_WIDTH, [make_spec(candidate)])
+    filling.join()
+    assert list(lab.trials.iterdir()) == []
+
+    (small_disk / "ballast").unlink()
+    assert train_one(workshop, candidate).status == "ok"

@@ -1,0 +1,147 @@
+"""When a night starts another cycle, how it ends, and how it is taken up again."""
+
+from pathlib import Path
+
+import pytest
+
+from noctuary.config import Settings
+from noctuary.errors import CheckFailed
+from noctuary.lab import Lab
+from noctuary.night import CycleSummary, Night, NightRequest, plan_cycle
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def request_for(lab: Lab, **limits: object) -> NightRequest:
+    return NightRequest.model_validate({"lab": str(lab.root), "settings": Settings(), **limits})
+
+
+def summary_of(number: int, *, trials: int = 36, seconds: float = 120.0) -> CycleSummary:
+    return CycleSummary(
+        cycle_id=f"c{number}",
+        number=number,
+        gap_id="g",
+        designs=("d",),
+        accepted=1,
+        trials=trials,
+        seconds=seconds,
+        best_design=None,
+        statement="",
+    )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab.create_or_open(tmp_path / "lab")
+
+
+def numbers(night: Night, clock: Clock, seconds: float, trials: int = 36) -> list[int]:
+    """Run a night whose cycles all take as long; return their numbers."""
+    found = []
+    while (run := night.next()) is not None:
+        clock.now += seconds
+        found.append(run.cycle.number)
+        night.finished(summary_of(run.cycle.number, trials=trials, seconds=seconds))
+    return found
+
+
+def test_cycles_are_counted(lab: Lab) -> None:
+    night = Night.open(lab, request_for(lab, cycles=3), last_finished=4)
+    assert numbers(night, Clock(), 1.0) == [5, 6, 7]
+    assert "3 cycles" in night.ended_because
+
+
+def test_a_cycle_starts_only_where_it_is_likely_to_end_in_time(lab: Lab) -> None:
+    clock = Clock()
+    night = Night.open(lab, request_for(lab, budget_seconds=600), last_finished=0, clock=clock)
+    assert numbers(night, clock, 160.0) == [1, 2, 3]  # the fourth would end at 640
+    assert "120 s are left" in night.ended_because
+
+
+def test_the_first_cycle_trains_the_baselines_too_and_later_ones_are_judged_without(
+    lab: Lab,
+) -> None:
+    clock = Clock()
+    night = Night.open(lab, request_for(lab, budget_seconds=600), last_finished=0, clock=clock)
+    assert night.next() is not None
+    clock.now = 350.0  # 72 trials, of which the next cycle has only 36: 185 s, not 350
+    night.finished(summary_of(1, trials=72, seconds=350.0))
+    assert night.next() is not None
+
+
+def test_even_a_tiny_budget_buys_one_cycle(lab: Lab) -> None:
+    clock = Clock()
+    night = Night.open(lab, request_for(lab, budget_seconds=1), last_finished=0, clock=clock)
+    assert numbers(night, clock, 100.0) == [1]
+
+
+def test_trials_are_counted(lab: Lab) -> None:
+    night = Night.open(lab, request_for(lab, trials=80), last_finished=0)
+    assert numbers(night, Clock(), 1.0, trials=36) == [1, 2, 3]
+
+
+def test_the_same_request_takes_an_open_night_up_where_it_began(lab: Lab) -> None:
+    request = request_for(lab, cycles=3)
+    Night.open(lab, request, last_finished=0)
+    resumed = Night.open(lab, request, last_finished=2)  # killed in its third cycle
+    for _ in range(2):
+        assert resumed.next() is not None
+        resumed.skipped()
+    run = resumed.next()
+    assert run is not None
+    assert run.cycle.number == 3
+    resumed.finished(summary_of(3))
+    assert resumed.next() is None
+    resumed.close(lab)
+
+
+def test_another_request_opens_a_new_night_behind_the_last_finished_cycle(lab: Lab) -> None:
+    Night.open(lab, request_for(lab, cycles=3), last_finished=0)
+    assert Night.open(lab, request_for(lab, cycles=3, seed=1), last_finished=2).first == 3
+
+
+def test_a_night_that_was_closed_is_not_taken_up(lab: Lab) -> None:
+    request = request_for(lab, cycles=1)
+    night = Night.open(lab, request, last_finished=0)
+    numbers(night, Clock(), 1.0)
+    night.close(lab)
+    assert Night.open(lab, request, last_finished=1).first == 2
+
+
+def test_two_failures_in_a_row_end_a_night_and_leave_it_open(lab: Lab) -> None:
+    request = request_for(lab, cycles=9)
+    night = Night.open(lab, request, last_finished=0)
+    for _ in range(2):
+        run = night.next()
+        assert run is not None
+        night.failed_with(run.cycle.cycle_id)
+    assert night.next() is None
+    with pytest.raises(CheckFailed, match="noctuary rerun c0001"):
+        night.close(lab)
+    assert Night.open(lab, request, last_finished=0).first == 1
+
+
+def test_one_failure_does_not_end_a_night(lab: Lab) -> None:
+    night = Night.open(lab, request_for(lab, cycles=3), last_finished=0)
+    first = night.next()
+    assert first is not None
+    night.failed_with(first.cycle.cycle_id)
+    second = night.next()
+    assert second is not None
+    assert second.cycle.number == 2
+
+
+def test_a_cycle_is_named_by_what_decides_its_content(lab: Lab) -> None:
+    def name(**changes: object) -> str:
+        return plan_cycle(request_for(lab, **changes), 1).cycle.cycle_id
+
+    assert name() == name(budget_seconds=5, cycles=2), "limits do not change what a cycle does"
+    assert len({name(), name(seed=1), name(offline=True)}) == 3
