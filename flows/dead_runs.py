@@ -10,17 +10,20 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.states import Crashed
 
-from flows.server import lab_tag
+from flows.server import free_accelerator, lab_tag
 from noctuary.archive.store import Archive
 from noctuary.lab import Lab
-from tasks.train import ACCELERATOR
 
 _ALIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _DIED = "its process died without a word"
@@ -29,8 +32,7 @@ _DIED = "its process died without a word"
 def mark_dead_runs(lab: Lab, own: UUID | None = None) -> int:
     """Mark the runs and the cycles of this lab that are called running, and are not.
 
-    Their places at the accelerator come free at once where no other lab uses this server, and
-    else when Prefect's lease on them ends.
+    Their places at the accelerator come free.
 
     Args:
         own: the flow run of this process.
@@ -43,8 +45,9 @@ def mark_dead_runs(lab: Lab, own: UUID | None = None) -> int:
         dead = [run for run in _alive(client, lab_tag(lab)) if run.id != own]
         for run in dead:
             client.set_flow_run_state(run.id, Crashed(message=_DIED), force=True)
-        if dead and all(run.id == own for run in _alive(client)):
-            client.reset_concurrency_limit_by_tag(ACCELERATOR)
+        for task in _running_tasks(client, dead):
+            client.set_task_run_state(task.id, Crashed(message=_DIED), force=True)
+        free_accelerator(client, alone=all(run.id == own for run in _alive(client)))
     return len(dead)
 
 
@@ -55,4 +58,15 @@ def _alive(client: SyncPrefectClient, *tags: str) -> list[FlowRun]:
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ALIVE)),
             tags=FlowRunFilterTags(all_=list(tags)) if tags else None,
         )
+    )
+
+
+def _running_tasks(client: SyncPrefectClient, runs: list[FlowRun]) -> list[TaskRun]:
+    """Return the task runs of these flow runs that are called running."""
+    if not runs:
+        return []
+    running = TaskRunFilterStateType(any_=[StateType.RUNNING])
+    return client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id for run in runs])),
+        task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=running)),
     )

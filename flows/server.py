@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import prefect
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -79,6 +80,26 @@ def limit_accelerator(client: SyncPrefectClient) -> None:
         current = None
     if current is None or current.concurrency_limit != CANDIDATES_AT_ONCE:
         client.create_concurrency_limit(ACCELERATOR, CANDIDATES_AT_ONCE)
+
+
+def free_accelerator(client: SyncPrefectClient, alone: bool) -> None:
+    """Give back the places at the accelerator that nobody holds any more.
+
+    The server (Prefect 3.8) keeps the count of places that are taken apart from the leases on
+    them. A lease ends with its task run, but the server may never have heard of a run that was
+    killed as it began. A reset ends leases and leaves the count, a restart forgets leases and
+    leaves the count. What has a count and no lease is taken for ever, and every later night
+    would wait as long; so the count is set to that of the leases.
+
+    Args:
+        alone: nobody else works on this server, so the leases there are belong to the dead.
+    """
+    if alone:
+        client.reset_concurrency_limit_by_tag(ACCELERATOR)
+    leases = client.read_concurrency_limit_by_tag(ACCELERATOR).active_slots
+    client.update_global_concurrency_limit(
+        f"tag:{ACCELERATOR}", GlobalConcurrencyLimitUpdate(active_slots=len(leases))
+    )
 
 
 def watch_heartbeats(client: SyncPrefectClient, silence: datetime.timedelta = SILENCE) -> None:

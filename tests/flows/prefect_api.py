@@ -1,5 +1,6 @@
 """What the tests ask of the Prefect API, spoken as the UI speaks it."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -95,6 +96,24 @@ class Api:
         while (found := self.run(run))["state_type"] not in FINAL:
             assert time.monotonic() < deadline, found["state"]
             time.sleep(0.5)
+        return found
+
+    @contextlib.contextmanager
+    def somebody_elses_run(self) -> Iterator[str]:
+        """Let a flow run that is not ours be alive meanwhile."""
+        flow = self.post("flows/", {"name": "not-ours"})
+        run = str(self.post("flow_runs/", {"flow_id": flow["id"]})["id"])
+        self.set_state(run, {"type": "RUNNING"}, force=True)
+        try:
+            yield run
+        finally:
+            self.set_state(run, {"type": "COMPLETED"}, force=True)
+
+    def task_runs(self, run: str) -> list[dict[str, Any]]:
+        """Return the task runs of a flow run."""
+        found: list[dict[str, Any]] = self.post(
+            "task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}}
+        )
         return found
 
     def children(self, run: str) -> list[dict[str, Any]]:

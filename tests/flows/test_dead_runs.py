@@ -10,12 +10,39 @@ from prefect_api import PATIENCE, Api, events, trials_that_ran, wait_for_event
 from worker_process import Worker, wait_until_gone
 
 from noctuary.archive import Archive
+from noctuary.cli.processes import running_server
 from noctuary.journal import Journal
 from noctuary.lab import Lab
+from tasks.train import CANDIDATES_AT_ONCE
+
+API_URL = "PREFECT_API_URL"
 
 
 def slots_taken(server: Api) -> int:
-    return len(server.get("concurrency_limits/tag/accelerator")["active_slots"])
+    """Return the count by which the server admits, not that of the leases it remembers."""
+    return int(server.get("v2/concurrency_limits/tag:accelerator")["active_slots"])
+
+
+def wait_until_all_slots_are_taken(server: Api) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while slots_taken(server) < CANDIDATES_AT_ONCE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_until_they_train(server: Api, cycle: str) -> list[str]:
+    """Return the task runs that hold the places at the accelerator, once the server knows them."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        training = [
+            run["id"]
+            for run in server.task_runs(cycle)
+            if run["state_type"] == "RUNNING" and "accelerator" in run["tags"]
+        ]
+        if len(training) == CANDIDATES_AT_ONCE:
+            return training
+        assert time.monotonic() < deadline, training
+        time.sleep(0.05)
 
 
 def test_the_next_start_marks_the_runs_of_a_power_cut(
@@ -24,13 +51,13 @@ def test_the_next_start_marks_the_runs_of_a_power_cut(
     since = Journal(lab.journal_path).end()
     process = start_night(lab, 1, prefect_environment, seed=31)
     try:
-        wait_for_event(lab, since, "stage started", stage="train")
+        wait_until_all_slots_are_taken(server)
     finally:
         kill_tree(process)
     night = wait_for_event(lab, since, "night started")["flow_run"]
     cycle = wait_for_event(lab, since, "cycle started")["flow_run"]
     assert server.run(night)["state_type"] == "RUNNING"
-    assert slots_taken(server) > 0
+    assert slots_taken(server) == CANDIDATES_AT_ONCE
 
     before = Journal(lab.journal_path).end()
     run_to_the_end(lab, 1, prefect_environment, seed=31)
@@ -42,6 +69,42 @@ def test_the_next_start_marks_the_runs_of_a_power_cut(
     assert "design candidates" not in stages
     trials = trials_that_ran(lab)
     assert len(trials) == len(set(trials))
+
+
+def test_the_places_of_the_dead_come_free_while_others_work_on_the_server(
+    lab: Lab, server: Api, prefect_environment: dict[str, str]
+) -> None:
+    since = Journal(lab.journal_path).end()
+    with server.somebody_elses_run():
+        process = start_night(lab, 1, prefect_environment, seed=32)
+        try:
+            cycle = wait_for_event(lab, since, "cycle started")["flow_run"]
+            training = wait_until_they_train(server, cycle)
+        finally:
+            kill_tree(process)
+        run_to_the_end(lab, 1, prefect_environment, seed=32)
+        assert slots_taken(server) == 0
+    assert {run["state_type"] for run in server.task_runs(cycle) if run["id"] in training} == {
+        "CRASHED"
+    }
+
+
+def test_a_power_cut_that_takes_the_server_too_blocks_no_later_night(
+    fresh_lab: Lab, prefect_environment: dict[str, str]
+) -> None:
+    """A server that starts again remembers that places are taken, but no more by whom."""
+    own_server = {key: prefect_environment[key] for key in {*prefect_environment} - {API_URL}}
+    process = start_night(fresh_lab, 1, own_server)
+    try:
+        wait_for_event(fresh_lab, 0, "night started")
+        address = running_server(fresh_lab)
+        assert address is not None
+        with Api(address) as server:
+            wait_until_all_slots_are_taken(server)
+    finally:
+        kill_tree(process)
+    run_to_the_end(fresh_lab, 1, own_server)
+    assert {row["status"] for row in Archive(fresh_lab.archive_path).cycles()} == {"done"}
 
 
 def test_nothing_outlives_a_killed_serve_and_its_run_is_marked_and_can_be_retried(

@@ -25,10 +25,11 @@ def test_a_missed_night_is_skipped_but_its_retry_is_not(
     with fresh_lab.lock():
         server.pause_pool(False)
         ends = [server.wait_for_end(run) for run in missed]
-        assert [end["state_type"] for end in ends] == ["FAILED", "CANCELLED"]
+        states = [end["state"] for end in ends]
+        assert [state["type"] for state in states] == ["FAILED", "CANCELLED"], states
         assert all(end["auto_scheduled"] for end in ends)
-        assert "missed nights are not made up for" in ends[1]["state"]["message"]
-        assert "works in" in ends[0]["state"]["message"]
+        assert "missed nights are not made up for" in states[1]["message"]
+        assert "works in" in states[0]["message"]
 
         server.retry(missed[1])
         assert server.wait_for_end(missed[1])["state_type"] == "FAILED"
