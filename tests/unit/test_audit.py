@@ -1,6 +1,5 @@
 """The audit against mixers that leak, break or misbehave, one property a test; good ones pass."""
 
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -318,14 +317,12 @@ def test_human_baselines_pass(path: Path, seed: int) -> None:
     assert not any(check.detail for check in checks)
 
 
-def test_an_audit_is_quick_repeatable_and_leaves_the_random_numbers_alone() -> None:
+def test_an_audit_is_repeatable_and_leaves_the_random_numbers_alone() -> None:
     module = types.ModuleType("gated_delta_net")
     path = next(path for path in HUMAN if path.stem == "gated_delta_net")
     exec(path.read_text(encoding="utf-8"), module.__dict__)
     state = torch.get_rng_state()
-    start = time.process_time()
     first = dynamic_checks(module.Mixer, d_model=64, n_heads=2, seed=3)
-    assert time.process_time() - start < 10  # about 0.3 where nothing else runs
     assert first == dynamic_checks(module.Mixer, d_model=64, n_heads=2, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
 
