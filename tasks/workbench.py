@@ -18,7 +18,13 @@ def lab_of(run: CycleRun) -> Lab:
 
 
 def archive_of(run: CycleRun) -> Archive:
-    return Archive(lab_of(run).archive_path, run.settings.archive.patience)
+    """Return the archive; the journal hears of it when another program keeps us waiting."""
+    journal = journal_of(run)
+    return Archive(
+        lab_of(run).archive_path,
+        run.settings.archive.patience,
+        told=lambda holder: journal.write("archive held" if holder else "archive free", by=holder),
+    )
 
 
 def journal_of(run: CycleRun) -> Journal:

@@ -99,7 +99,7 @@ class ArchiveSettings(Section):
         patience: seconds to wait for another process that holds the DuckDB file.
     """
 
-    patience: Duration = 30.0
+    patience: Duration = 120.0
 
 
 class ServeSettings(Section):

@@ -91,6 +91,24 @@ def test_a_file_released_in_time_is_written(archive: Archive) -> None:
     assert [candidate.name for candidate in archive.candidates()] == ["gla"]
 
 
+def test_a_person_hears_who_holds_the_file_and_when_it_is_free(archive: Archive) -> None:
+    archive.migrate()
+    heard: list[str] = []
+    with holder(archive.path) as process:
+
+        def told(who: str) -> None:
+            heard.append(who)
+            if who:
+                process.communicate()
+
+        waiting = Archive(archive.path, patience=600.0, sleep=Pauses(), told=told)
+        waiting.record_candidates([make_human("gla")])
+        waiting.record_candidates([make_human("retnet")])  # nobody waits: nothing to tell
+    assert len(heard) == 2
+    assert f"PID {process.pid}" in heard[0]
+    assert heard[1] == ""
+
+
 def test_readers_elsewhere_do_not_disturb_readers(archive: Archive) -> None:
     archive.migrate()
     with holder(archive.path, read_only=True):

@@ -29,7 +29,15 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.25
 """Seconds between two attempts to open the file: doubled each time, then randomised."""
 
+NOTICE_AFTER = 2.0
+"""Seconds of waiting after which a person is told who holds the file; writing takes less."""
+
+Told = Callable[[str], None]
+"""Told who holds the file when that takes long, and then, with nothing, that it is free."""
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    # of a new file: any client that pyproject allows reads it, not only those as new as ours
+    "storage_compatibility_version": "v1.2.0",
     "threads": 1,  # fixed order of sums, and a night needs its cores for training
     "autoinstall_known_extensions": False,  # they would be fetched from the network
     "autoload_known_extensions": False,
@@ -45,7 +53,7 @@ _threads_of_this_process: defaultdict[Path, threading.Lock] = defaultdict(thread
 
 @contextlib.contextmanager
 def opened(
-    path: Path, *, read_only: bool, patience: float, sleep: Callable[[float], None]
+    path: Path, *, read_only: bool, patience: float, sleep: Callable[[float], None], told: Told
 ) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection inside one transaction; commit and close, or roll back and close.
 
@@ -63,7 +71,7 @@ def opened(
             "run the same command again"
         )
     try:
-        connection = _connect(path, read_only, patience, sleep)
+        connection = _connect(path, read_only, patience, sleep, told)
         try:
             connection.begin()
             yield connection
@@ -84,14 +92,17 @@ def opened(
 
 
 def _connect(
-    path: Path, read_only: bool, patience: float, sleep: Callable[[float], None]
+    path: Path, read_only: bool, patience: float, sleep: Callable[[float], None], told: Told
 ) -> "DuckDBPyConnection":
     import duckdb
 
-    waited, pause = 0.0, FIRST_PAUSE
+    waited, pause, noticed = 0.0, FIRST_PAUSE, False
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only, config=_CONFIG)
+            connection = duckdb.connect(str(path), read_only=read_only, config=_CONFIG)
+            if noticed:
+                told("")
+            return connection
         except duckdb.Error as error:
             if not any(sign in str(error) for sign in _HELD):
                 raise explained(error, path) or _not_an_archive(error, path) from error
@@ -101,6 +112,9 @@ def _connect(
                     "the program that has it open (DuckDB lets only one process write), then "
                     "run the same command again"
                 ) from error
+            if waited >= NOTICE_AFTER and not noticed:
+                told(_holder(str(error)))
+                noticed = True
         delay = min(pause * random.uniform(0.5, 1.0), patience - waited)
         sleep(delay)
         waited += delay

@@ -59,14 +59,20 @@ class Archive:
         path: the file; the first write makes it.
         patience: seconds to wait for another process that has the file open.
         sleep: how to wait; tests pass their own.
+        told: called with who holds the file when the wait is long, and with "" when it is over.
     """
 
     def __init__(
-        self, path: Path, patience: float = 30.0, sleep: Callable[[float], None] = time.sleep
+        self,
+        path: Path,
+        patience: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+        told: Callable[[str], None] = lambda _holder: None,
     ) -> None:
         self.path = path
         self.patience = patience
         self._sleep = sleep
+        self._told = told
 
     # Opening
 
@@ -85,7 +91,13 @@ class Archive:
     def _opened(
         self, path: Path, *, read_only: bool
     ) -> contextlib.AbstractContextManager["DuckDBPyConnection"]:
-        return opened(path, read_only=read_only, patience=self.patience, sleep=self._sleep)
+        return opened(
+            path,
+            read_only=read_only,
+            patience=self.patience,
+            sleep=self._sleep,
+            told=self._told,
+        )
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator["DuckDBPyConnection"]:

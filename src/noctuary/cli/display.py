@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noctuary.archive import Archive
 from noctuary.cli.common import console, interval, number, table
-from noctuary.cli.progress import STAGES, Progress
+from noctuary.cli.progress import STAGES, Progress, held_notice
 from noctuary.errors import NoctuaryError
 from noctuary.journal import Journal
 from noctuary.lab import Lab, default_lab
@@ -98,6 +98,8 @@ class Display:
             return f"designs: {', '.join(event['designs'])}"
         if kind == "stage failed":
             return f"{event['stage']} failed: {event['reason']}"
+        if kind == "archive held":
+            return held_notice(event["by"])
         if kind == "candidate trained":
             return f"{event['candidate']}: {_result(event)}{self._standing()}"
         if kind == "cycle finished":
@@ -127,6 +129,8 @@ class Display:
         parts: list[RenderableType] = [Text(self._headline()), Text(self._stages())]
         if self.progress.question:
             parts.append(Text(self.progress.question, style="italic"))
+        if self.progress.notice:
+            parts.append(Text(self.progress.notice, style="bold yellow"))
         if self.progress.running:
             parts.append(self._trials())
         if self.board:

@@ -48,6 +48,7 @@ class Progress:
         news: called with each event, after it was taken in.
         durations: seconds of the trials that were run.
         planned: trials that the cycle has to run.
+        notice: what a person should know or mend now; empty where all is well.
     """
 
     journal: Journal
@@ -62,6 +63,7 @@ class Progress:
     finished: int = 0
     durations: list[float] = field(default_factory=list)
     trained: int = 0
+    notice: str = ""
     position: int = 0
 
     def __post_init__(self) -> None:
@@ -90,7 +92,10 @@ class Progress:
             self.planned = event["planned"]
         elif kind == "stage started":
             self.active.append(event["stage"])
+        elif kind in ("archive held", "archive free"):
+            self.notice = held_notice(event["by"])
         elif kind in ("stage finished", "stage failed"):
+            self.notice = f"{event['stage']} failed: {event['reason']}" if "reason" in event else ""
             if event["stage"] in self.active:
                 self.active.remove(event["stage"])
             self.done.append(event["stage"])
@@ -115,3 +120,10 @@ class Progress:
             return None
         mean = sum(self.durations[-20:]) / len(self.durations[-20:])
         return max(0.0, self.planned - self.finished) * mean / slots
+
+
+def held_notice(holder: str) -> str:
+    """Return what to do about the program that holds the archive; empty where none does."""
+    if not holder:
+        return ""
+    return f"waiting for the archive, held by {holder}: close it there, and the night goes on"

@@ -1,0 +1,59 @@
+"""`duckdb data/lab/noctuary.duckdb "select * from leaderboard"`, typed while a night runs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from night_process import kill_tree, start_night
+from prefect_api import wait_for_event
+
+from noctuary.lab import Lab
+
+DUCKDB = Path(sys.executable).with_name("duckdb")
+"""The command line of DuckDB, older than the library that writes the archive."""
+
+
+def ask(lab: Lab, sql: str) -> list[dict[str, Any]] | None:
+    """Return the rows, or None where the night was writing at that moment."""
+    done = subprocess.run(
+        [DUCKDB, "-json", str(lab.archive_path), sql],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode and "Could not set lock" in done.stderr:
+        return None
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return rows
+
+
+def test_the_leaderboard_is_read_by_the_duckdb_command_while_a_night_runs(
+    fresh_lab: Lab, prefect_environment: dict[str, str]
+) -> None:
+    if not DUCKDB.exists():
+        reason = f"{DUCKDB} is missing; pip install duckdb-cli"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    process = start_night(fresh_lab, 2, prefect_environment)
+    try:
+        wait_for_event(fresh_lab, 0, "candidate trained")
+        seen = []
+        while process.poll() is None:
+            time.sleep(0.2)  # a person does not ask without a pause either
+            rows = ask(fresh_lab, "select * from leaderboard")
+            if rows:
+                seen.append({row["name"] for row in rows})
+        assert process.returncode == 0
+    finally:
+        kill_tree(process)
+    assert len(seen) > 3
+    assert seen[0] < seen[-1], "the board did not grow while it was looked at"
+    assert {"delta_net", "gated_delta_net", "linear_attention", "softmax_attention"} < seen[-1]
