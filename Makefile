@@ -41,6 +41,7 @@ $(VENV)/constraints.txt: constraints.txt | $(BIN)/python
 	then grep -v '^torch==' constraints.txt > $@; else cp constraints.txt $@; fi
 
 $(VENV)/.installed: pyproject.toml $(VENV)/constraints.txt
+	@echo "installing into $(VENV); the first time takes some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c $(VENV)/constraints.txt -e .
 	@touch $@

@@ -22,6 +22,7 @@ import duckdb
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from noctuary.bench.suite import suite_by_name
 from noctuary.cli.display import Display, say_end
 from noctuary.errors import CheckFailed
 from noctuary.journal import Journal
@@ -38,7 +39,7 @@ def end_of_run(lab: Lab, summary: dict[str, Any], address: str) -> bytes:
     """Return an SVG of what `noctuary run` prints at its end."""
     out = io.StringIO()
     with _terminal(), contextlib.redirect_stdout(out):
-        say_end(lab, summary, address)
+        say_end(lab, _suite_of(lab), summary, address)
     said = out.getvalue().replace(sys.argv[0], "noctuary")
     said = said.replace(f" --lab {lab.root}", "").replace(str(lab.root), SHOWN_AS)
     return _svg("noctuary run", Text.from_ansi(said))
@@ -59,11 +60,19 @@ def live_display(lab: Lab, api: str, night: str) -> bytes:
     slots = asked["settings"]["training"]["workers"] or usable_cores()
     with tempfile.TemporaryDirectory(prefix="noctuary-pictures-") as folder:
         past = Lab.create_or_open(Path(folder) / "lab")
-        display = Display(past, api, slots, budget=asked["budget_seconds"], quiet=True)
+        display = Display(
+            past, api, _suite_of(lab), slots, budget=asked["budget_seconds"], quiet=True
+        )
         _restore(lab, past, events, moment)
         display.progress.follow()
         display.progress.begin -= moment - events[0]["time"]
         return _svg("noctuary run", display.picture())
+
+
+def _suite_of(lab: Lab) -> str:
+    """Return the version of the suite that the last night worked on."""
+    asked = read_json(lab.root / "night.json")["request"]
+    return suite_by_name(asked["settings"]["training"]["suite"]).version
 
 
 def _events_of(lab: Lab, night: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from noctuary.archive import Archive
 from noctuary.domain import Axes, Capability, Cycle, Finding, Insight
 from noctuary.space.mechanisms import AXES, phrase
+from noctuary.words import counted
 
 ALL_TASKS = "all"
 
@@ -158,7 +159,7 @@ def _comparison(row: Mapping[str, Any], cycle: int) -> Finding:
         n=row["n"],
         statement=(
             f"`{row['candidate']}` scores {_beside(effect)} {row['baseline']} "
-            f"{_on(row['task'])} ({_interval(low, high)}, {_count(row['n'], 'seed')}): "
+            f"{_on(row['task'])} ({_interval(low, high)}, {counted(row['n'], 'seed')}): "
             f"{_verdict(low, high)}"
         ),
     )
@@ -225,10 +226,6 @@ def _on(task: str) -> str:
 
 def _interval(low: float | None, high: float | None) -> str:
     return "no interval" if low is None else f"95 % interval {low:.3f} to {high:.3f}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _verdict(low: float | None, high: float | None) -> str:

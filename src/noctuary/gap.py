@@ -19,6 +19,7 @@ from noctuary.domain import Axes, Capability, Gap, Insight, Mechanism, Paper, Va
 from noctuary.errors import CheckFailed
 from noctuary.space.mechanisms import AXES, phrase
 from noctuary.space.operators import every_genome
+from noctuary.words import counted
 
 EFFECT_SCALE = 0.05
 """Difference in score that a mechanism is expected to make once nobody doubts that it helps."""
@@ -253,8 +254,8 @@ def gap_markdown(
         f"- **Expected effect**: {gap.expected_effect:+.3f} in score "
         "(0 is chance, 1 is perfect) against the best human baseline",
         f"- **Refuted if** {gap.refuted_if}.",
-        f"- **Coverage so far**: {_count(gap.papers_covering, 'paper')} and "
-        f"{_count(gap.trials_covering, 'finished trial')} combine the mechanisms",
+        f"- **Coverage so far**: {counted(gap.papers_covering, 'paper')} and "
+        f"{counted(gap.trials_covering, 'finished trial')} combine the mechanisms",
         f"- **Own findings that led here**: {', '.join(gap.findings) or 'none yet'}",
     ]
     for title, ids in (("for", gap.evidence_for), ("against", gap.evidence_against)):
@@ -372,7 +373,7 @@ def _question(pair: _Pair) -> str:
     return (
         f"Does a mixer with both {_words(pair.mechanisms)} beat the best human baseline in "
         f"{_plain(pair.capability)}? The expected difference in score is {pair.expected:+.3f}. "
-        f"So far {_count(pair.papers, 'paper')} and {_count(pair.trials, 'trial')} of ours "
+        f"So far {counted(pair.papers, 'paper')} and {counted(pair.trials, 'trial')} of ours "
         f"combine the two."
     )
 
@@ -383,10 +384,6 @@ def _words(mechanisms: tuple[str, ...]) -> str:
 
 def _plain(capability: str) -> str:
     return capability.replace("_", " ")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _rank(mechanism: str) -> tuple[int, int]:

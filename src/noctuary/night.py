@@ -210,7 +210,7 @@ class Night:
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             return f"{self._failed_in_a_row} cycles failed in a row"
         if request.cycles is not None and taken >= request.cycles:
-            return f"{request.cycles} cycles are done"
+            return f"{taken} of {request.cycles} cycles are done"
         ran = sum(summary.trials for summary in self.summaries)
         if request.trials is not None and ran >= request.trials:
             return f"{ran} trials are done (limit {request.trials})"

@@ -16,6 +16,7 @@ from noctuary.cli.progress import STAGES, Progress, held_notice
 from noctuary.errors import NoctuaryError
 from noctuary.journal import Journal
 from noctuary.lab import Lab, default_lab
+from noctuary.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -29,15 +30,24 @@ class Display:
 
     Args:
         api: address of the Prefect API; the UI is beside it.
+        suite: the version of the suite that the night works on.
         slots: trials at once.
         budget: seconds that are planned for, if any.
         quiet: show nothing, as with `--json`.
     """
 
     def __init__(
-        self, lab: Lab, api: str, slots: int, *, budget: float | None = None, quiet: bool = False
+        self,
+        lab: Lab,
+        api: str,
+        suite: str,
+        slots: int,
+        *,
+        budget: float | None = None,
+        quiet: bool = False,
     ) -> None:
         self.lab = lab
+        self.suite = suite
         self.slots = slots
         self.budget = budget
         self.ui = api.removesuffix("/api")
@@ -80,7 +90,7 @@ class Display:
     def _look_at_board(self) -> None:
         try:
             if self.archive.exists():
-                self.board = self.archive.leaderboard()
+                self.board = self.archive.leaderboard(self.suite)
         except NoctuaryError:  # the night writes at this moment; the next look will do
             return
 
@@ -168,17 +178,17 @@ class Display:
         return made
 
 
-def say_end(lab: Lab, summary: dict[str, Any], address: str) -> None:
-    """Print the leaderboard, the findings in words, and what to type next."""
+def say_end(lab: Lab, suite: str, summary: dict[str, Any], address: str) -> None:
+    """Print the leaderboard of the suite, the findings in words, and what to type next."""
     out = console()
     archive = Archive(lab.archive_path)
     out.print()
-    out.print(board_table(archive.leaderboard(), f"leaderboard of {lab.root}"))
+    out.print(board_table(archive.leaderboard(suite), f"leaderboard of {lab.root}"))
     for cycle in summary["cycles"]:
         out.print(f"cycle {cycle['number']}: {cycle['statement']}")
     cycles, designs = summary["cycles"], sum(len(c["designs"]) for c in summary["cycles"])
     out.print(
-        f"\n{_count(len(cycles), 'cycle')}, {_count(designs, 'new design')}; ended because "
+        f"\n{counted(len(cycles), 'cycle')}, {counted(designs, 'new design')}; ended because "
         f"{summary['ended_because']}."
     )
     noctuary = "noctuary" if shutil.which("noctuary") else sys.argv[0]
@@ -188,10 +198,6 @@ def say_end(lab: Lab, summary: dict[str, Any], address: str) -> None:
         out.print(f"where the last cycle's best came from:  {noctuary} lineage {best}{named}")
     out.print(f"the run in the Prefect UI:              {noctuary} serve{named}, then {address}")
     out.print(f"the accounts of the cycles:             {lab.reports}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def board_table(rows: Sequence[dict[str, Any]], title: str) -> "RenderableType":

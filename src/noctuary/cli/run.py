@@ -31,6 +31,7 @@ def command(lab_path: Path | None, as_json: bool, **asked: Any) -> None:
 
     Killed, the same command goes on where it was: finished stages and trials are not run again.
     """
+    from noctuary.bench.suite import suite_by_name
     from noctuary.cli.display import say_end
     from noctuary.cli.watch import watched
     from noctuary.lab import Lab
@@ -42,7 +43,8 @@ def command(lab_path: Path | None, as_json: bool, **asked: Any) -> None:
     if as_json:
         print_json(summary)
     else:
-        say_end(lab, summary, address)
+        suite = suite_by_name(request.settings.training.suite).version
+        say_end(lab, suite, summary, address)
 
 
 def build_request(

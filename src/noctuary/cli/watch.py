@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from noctuary.bench.suite import suite_by_name
 from noctuary.cli.display import Display
 from noctuary.cli.processes import (
     START_SECONDS,
@@ -40,8 +41,9 @@ def watched(
     with lab.lock():
         pass  # refused here, before anything is started
     with server_for(lab, settings.serve.port) as api:
+        suite = suite_by_name(settings.training.suite).version
         slots = settings.training.workers or usable_cores()
-        display = Display(lab, api, slots, budget=budget, quiet=quiet)
+        display = Display(lab, api, suite, slots, budget=budget, quiet=quiet)
         process = FlowProcess(action, request.model_dump_json(), lab, api)
         try:
             display.show_while(lambda: process.running)

@@ -1,0 +1,74 @@
+"""What a person sees of a night: the board of its suite, and what needs mending."""
+
+from pathlib import Path
+
+import pytest
+from builders import SUITE, make_human, record_scores
+from rich.console import Console
+
+from noctuary.archive import Archive
+from noctuary.cli.display import Display, say_end
+from noctuary.journal import Journal
+from noctuary.lab import Lab
+
+SUMMARY = {"cycles": [], "ended_because": "2 of 2 cycles are done"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Two suites were worked on in this lab, each by a mixer of its own; the later is `other`."""
+    made = Lab.create_or_open(tmp_path / "lab")
+    archive = Archive(made.archive_path)
+    archive.record_candidates([make_human("retnet"), make_human("gla")])
+    record_scores(archive, {("human_retnet", "mqar", 0): 0.5})
+    record_scores(archive, {("human_gla", "mqar", 0): 0.6}, suite="other-1-00000000")
+    return made
+
+
+def drawn(display: Display) -> str:
+    display.progress.follow()
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as capture:
+        console.print(display.picture())
+    return capture.get()
+
+
+def test_the_end_shows_the_board_of_the_nights_suite_alone(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_end(lab, SUITE, SUMMARY, "http://ui/run")
+    said = capsys.readouterr().out
+    assert "retnet" in said
+    assert "gla" not in said
+    assert "2 of 2 cycles are done" in said
+
+
+def test_the_live_board_is_that_of_the_nights_suite_too(lab: Lab) -> None:
+    display = Display(lab, "http://ui/api", SUITE, 2, quiet=True)
+    Journal(lab.journal_path).write("night started", flow_run="x", first=1)
+    shown = drawn(display)
+    assert "retnet" in shown
+    assert "gla" not in shown
+
+
+def test_who_holds_the_archive_is_shown_until_it_is_free(lab: Lab) -> None:
+    display = Display(lab, "http://ui/api", SUITE, 2, quiet=True)
+    journal = Journal(lab.journal_path)
+    journal.write("archive held", by="another process: duckdb (PID 42)")
+    assert "held by another process: duckdb (PID 42): close it" in drawn(display)
+    journal.write("archive free", by="")
+    assert "PID 42" not in drawn(display)
+
+
+def test_a_failed_stage_is_shown_with_its_reason_until_its_retry_is_fine(lab: Lab) -> None:
+    display = Display(lab, "http://ui/api", SUITE, 2, quiet=True)
+    journal = Journal(lab.journal_path)
+    stage = {"stage": "publish", "cycle": "c0001-00000000"}
+    journal.write("stage started", **stage)
+    journal.write("stage failed", reason="NoSpace: no space left", **stage)
+    assert "publish failed: NoSpace: no space left" in drawn(display)
+    journal.write("stage started", **stage)
+    journal.write("stage finished", seconds=1.0, **stage)
+    shown = drawn(display)
+    assert "NoSpace" not in shown
+    assert "+ publish" in shown
