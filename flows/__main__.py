@@ -5,17 +5,19 @@ the last one the outcome. When standard input ends, whoever asked is gone, and s
 process: nothing goes on working unseen.
 """
 
+import contextlib
 import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import BaseModel
 
-from noctuary.errors import NoctuaryError
+from noctuary.errors import NoctuaryError, NoSpace
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, NightRequest
 
@@ -41,12 +43,21 @@ def main() -> None:
         say("error", str(error))
         status = error.exit_status
     except Exception as error:
-        import traceback
-
-        traceback.print_exc()
-        say("error", f"{type(error).__name__}: {error}")
-        status = 1
+        refused = _full_disk(request)
+        say("error", str(refused or f"{type(error).__name__}: {error}"))
+        status = refused.exit_status if refused else 1
+        with contextlib.suppress(OSError):  # the log may be on the full disk
+            traceback.print_exc()
     raise SystemExit(status)
+
+
+def _full_disk(request: str) -> NoSpace | None:
+    """Return the error of a full disk, where there is one: whatever failed then, failed of it."""
+    try:
+        Lab(Path(json.loads(request)["lab"])).require_space()
+    except NoSpace as error:
+        return error
+    return None
 
 
 def _night(text: str, _say: Say) -> Any:

@@ -5,15 +5,13 @@ full disk. Killing the machinery itself is in `test_training_kills.py`; candidat
 on purpose are for `tests/security`.
 """
 
-import contextlib
 import csv
-import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import SmallDisk
 from trial_process import (
     FFN_WIDTH,
     are_gone,
@@ -242,36 +240,12 @@ def test_the_first_failing_seed_spares_the_others(launcher: Launcher, lab: Lab) 
     assert trained.reason == "crashed: ValueError: always"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system just large enough for a trial to start."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    size = MIN_FREE_BYTES + 16 * 2**20
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"cannot mount a small file system here: {error}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(disk: Path, *, leaving: int = 0) -> None:
-    """Take what is free of a file system, but for so many bytes."""
-    state = os.statvfs(disk)
-    with (disk / "ballast").open("wb") as handle, contextlib.suppress(OSError):
-        os.posix_fallocate(handle.fileno(), 0, state.f_bavail * state.f_frsize - leaving)
-
-
 def test_no_trial_starts_on_a_disk_that_is_nearly_full(
-    launcher: Launcher, small_disk: Path
+    launcher: Launcher, small_disk: SmallDisk
 ) -> None:
-    lab = Lab.create_or_open(small_disk / "lab")
+    lab = Lab.create_or_open(small_disk.root / "lab")
     workshop, candidate = make_workshop(lab, launcher), make_candidate(lab)
-    fill(small_disk, leaving=MIN_FREE_BYTES // 2)
+    small_disk.fill(leaving=MIN_FREE_BYTES // 2)
     with pytest.raises(NoSpace, match="32 MB free"):
         workshop.train(candidate, FFN_WIDTH, [make_spec(candidate)])
     assert events(lab, "trial started") == []
@@ -279,16 +253,16 @@ def test_no_trial_starts_on_a_disk_that_is_nearly_full(
 
 @pytest.mark.parametrize("sign", ["output.log", "curve.csv"])
 def test_a_disk_that_fills_up_meanwhile_blames_no_candidate(
-    launcher: Launcher, small_disk: Path, sign: str
+    launcher: Launcher, small_disk: SmallDisk, sign: str
 ) -> None:
     """It fills when the trial has begun this file; the next file finds no room."""
-    lab = Lab.create_or_open(small_disk / "lab")
+    lab = Lab.create_or_open(small_disk.root / "lab")
     candidate = make_candidate(lab, forward="print(calls, flush=True); time.sleep(0.1)")
     workshop = make_workshop(lab, launcher)
 
     def fill_then() -> None:
         wait_until(lambda: any(path.stat().st_size for path in lab.work.glob(f"*/{sign}")))
-        fill(small_disk)
+        small_disk.fill()
 
     filling = threading.Thread(target=fill_then)
     filling.start()
@@ -297,5 +271,5 @@ def test_a_disk_that_fills_up_meanwhile_blames_no_candidate(
     filling.join()
     assert list(lab.trials.iterdir()) == []
 
-    (small_disk / "ballast").unlink()
+    small_disk.empty()
     assert train_one(workshop, candidate).status == "ok"
