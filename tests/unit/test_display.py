@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from builders import SUITE, make_human, record_scores
+from builders import SUITE, make_axes, make_design, make_human, record_scores
 from rich.console import Console
 
 from noctuary.archive import Archive
@@ -41,6 +41,26 @@ def test_the_end_shows_the_board_of_the_nights_suite_alone(
     assert "retnet" in said
     assert "gla" not in said
     assert "2 of 2 cycles are done" in said
+
+
+def test_after_many_nights_the_end_shows_the_best_and_the_humans(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    designs = [make_design(f"design{n:02d}", make_axes(), cycle=1) for n in range(30)]
+    archive = Archive(lab.archive_path)
+    archive.record_designs(designs)
+    record_scores(
+        archive,
+        {(design.design_id, "mqar", 0): 0.9 - 0.01 * n for n, design in enumerate(designs)},
+    )
+    best, worst = designs[0].name, designs[-1].name
+    assert best != worst
+    say_end(lab, SUITE, SUMMARY, "http://ui/run")
+    said = capsys.readouterr().out
+    assert best in said
+    assert worst not in said
+    assert "retnet" in said  # below them all, at 0.5
+    assert "10 designs more" in said
 
 
 def test_the_live_board_is_that_of_the_nights_suite_too(lab: Lab) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TOP = 6
 """Rows of the scoreboard while the night runs."""
 
+TOP_AT_THE_END = 20
+"""Rows of the leaderboard at its end; human mixers are shown however far below they are."""
+
 
 class Display:
     """Shows a night while a condition holds.
@@ -62,7 +65,7 @@ class Display:
         return f"{self.ui}/runs/flow-run/{self.progress.flow_run}"
 
     def show_while(self, running: Callable[[], bool]) -> None:
-        """Follow the night until the condition ends."""
+        """Follow the night until the condition ends; on a terminal, leave nothing behind."""
         if self.quiet or not self.console.is_terminal:
             while running():
                 self.progress.follow()
@@ -71,13 +74,12 @@ class Display:
             return
         from rich.live import Live
 
-        with Live(self.picture(), console=self.console, auto_refresh=False) as live:
+        with Live(self.picture(), console=self.console, auto_refresh=False, transient=True) as live:
             while running():
                 self.progress.follow()
                 live.update(self.picture(), refresh=True)
                 time.sleep(0.5)
-            self.progress.follow()
-            live.update(self.picture(), refresh=True)
+        self.progress.follow()
 
     def _heard(self, event: dict[str, Any]) -> None:
         if event["event"] in ("candidate trained", "night started"):
@@ -102,6 +104,8 @@ class Display:
             line = f"cycle {event['number']} ({event['cycle']})"
             alone = event["flow_run"] == self.progress.flow_run
             return f"{line} {self.run_address}" if alone else line
+        if kind == "literature read":
+            return f"literature: {event['note']}"
         if kind == "gap named":
             return f"gap: {event['question']}"
         if kind == "designs made":
@@ -137,6 +141,8 @@ class Display:
         from rich.text import Text
 
         parts: list[RenderableType] = [Text(self._headline()), Text(self._stages())]
+        if self.progress.literature:
+            parts.append(Text(f"literature: {self.progress.literature}"))
         if self.progress.question:
             parts.append(Text(self.progress.question, style="italic"))
         if self.progress.notice:
@@ -183,7 +189,11 @@ def say_end(lab: Lab, suite: str, summary: dict[str, Any], address: str) -> None
     out = console()
     archive = Archive(lab.archive_path)
     out.print()
-    out.print(board_table(archive.leaderboard(suite), f"leaderboard of {lab.root}"))
+    board = archive.leaderboard(suite)
+    shown = [row for n, row in enumerate(board) if n < TOP_AT_THE_END or row["kind"] == "human"]
+    out.print(board_table(shown, f"leaderboard of {lab.root}"))
+    if hidden := len(board) - len(shown):
+        out.print(f"{counted(hidden, 'design')} more, further down: noctuary leaderboard\n")
     for cycle in summary["cycles"]:
         out.print(f"cycle {cycle['number']}: {cycle['statement']}")
     cycles, designs = summary["cycles"], sum(len(c["designs"]) for c in summary["cycles"])

@@ -55,6 +55,7 @@ class Progress:
     news: Callable[[dict[str, Any]], None] = lambda _event: None
     flow_run: str = ""
     cycle: int = 0
+    literature: str = ""
     question: str = ""
     active: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
@@ -84,8 +85,11 @@ class Progress:
         elif kind == "cycle started":
             self.cycle = event["number"]
             self.flow_run = self.flow_run or event["flow_run"]
-            self.question, self.planned, self.finished = "", 0, 0
+            self.literature, self.question = "", ""
+            self.planned, self.finished = 0, 0
             self.active, self.done = [], []
+        elif kind == "literature read":
+            self.literature = event["note"]
         elif kind == "gap named":
             self.question = event["question"]
         elif kind == "designs made":

@@ -39,7 +39,8 @@ _PROBLEMS = {
     "GatewayTimeoutException": ("HTTP 504, gateway timeout", False),
     "TimeoutError": ("no answer in time", False),
     "TimeoutException": ("no answer in time", False),
-    "ConnectError": ("no connection", False),
+    # a machine without a network; waiting would take seconds of every cycle, and the next one asks
+    "ConnectError": ("no connection", True),
     "InvalidURL": ("the endpoint is not an http address", True),
     "UnsupportedProtocol": ("the endpoint is not an http address", True),
     "UnicodeEncodeError": ("the API key is not plain ASCII", True),
@@ -96,7 +97,7 @@ def search(
         if not outcome.problem:
             return Answer(papers_from(outcome.entries[:limit]))
         if outcome.final:
-            return Answer((), f"Semantic Scholar refused ({outcome.problem})")
+            return Answer((), f"no papers from Semantic Scholar ({outcome.problem})")
         if clock() + wait >= deadline:
             return Answer(
                 (), f"Semantic Scholar did not answer within {patience:g} s ({outcome.problem})"
