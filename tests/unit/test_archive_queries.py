@@ -231,22 +231,3 @@ def test_more_seeds_do_not_change_an_analysis_that_names_its_seeds(archive: Arch
     record_scores(archive, {(c, t, 9): 0.5 for c, t, _ in scores})
     assert archive.query("paired_differences", **board) == before
     assert {row["n"] for row in before} == {3}
-
-
-def test_trials_that_combine_mechanisms_are_counted(archive: Archive) -> None:
-    archive.record_candidates([make_human("deltanet", make_axes(**DELTA))])
-    archive.record_designs([make_design("d2", make_axes(**DELTA, decay="vector"), cycle=2)])
-    record_scores(
-        archive,
-        {("human_deltanet", "mqar", 0): 0.1, ("d2", "mqar", 0): 0.1, ("d2", "mqar", 1): None},
-    )
-
-    def covered(*mechanisms: str, max_cycle: int | None = None) -> int:
-        found = archive.query("covering_trials", mechanisms=mechanisms, max_cycle=max_cycle)
-        return int(found[0]["n"])
-
-    assert covered("update=delta") == 2
-    assert covered("update=delta", max_cycle=1) == 1
-    assert covered("update=delta", "decay=vector") == 1
-    assert covered("update=delta", "decay=vector", max_cycle=1) == 0
-    assert covered("decay=scalar") == 0

@@ -129,7 +129,6 @@ class _Server:
             "PYTHONUNBUFFERED": "1",
         }
         self.alive = True
-        self._log_path = log
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._flying: dict[int, Future[JobEnd | None]] = {}
