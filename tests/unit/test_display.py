@@ -61,6 +61,7 @@ def test_after_many_nights_the_end_shows_the_best_and_the_humans(
     assert worst not in said
     assert "retnet" in said  # below them all, at 0.5
     assert "10 designs more" in said
+    assert "no interval is corrected for 30 designs" in said
 
 
 def test_the_live_board_is_that_of_the_nights_suite_too(lab: Lab) -> None:

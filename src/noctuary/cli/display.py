@@ -196,6 +196,10 @@ def say_end(lab: Lab, suite: str, summary: dict[str, Any], address: str) -> None
         out.print(f"{counted(hidden, 'design')} more, further down: noctuary leaderboard\n")
     for cycle in summary["cycles"]:
         out.print(f"cycle {cycle['number']}: {cycle['statement']}")
+    tried = sum(row["kind"] == "design" for row in board)
+    out.print(
+        f"Leads, not discoveries: no interval is corrected for {counted(tried, 'design')} tried."
+    )
     cycles, designs = summary["cycles"], sum(len(c["designs"]) for c in summary["cycles"])
     out.print(
         f"\n{counted(len(cycles), 'cycle')}, {counted(designs, 'new design')}; ended because "
