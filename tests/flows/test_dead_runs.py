@@ -1,8 +1,10 @@
 """What dies without a word is marked as crashed, gives its places back, and leaves nothing."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import duckdb
 import pytest
 from night_process import kill_tree, run_to_the_end, start_night
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,6 +23,23 @@ API_URL = "PREFECT_API_URL"
 def slots_taken(server: Api) -> int:
     """Return the count by which the server admits, not that of the leases it remembers."""
     return int(server.get("v2/concurrency_limits/tag:accelerator")["active_slots"])
+
+
+@contextlib.contextmanager
+def training_held_up(lab: Lab) -> Iterator[None]:
+    """Keep the archive to ourselves: what trains by now cannot end, and holds its places."""
+    wait_for_event(lab, 0, "stage started", stage="train")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection = duckdb.connect(str(lab.archive_path))
+            break
+        except duckdb.IOException:  # the night writes at this moment
+            assert time.monotonic() < deadline
+    try:
+        yield
+    finally:
+        connection.close()
 
 
 def wait_until_all_slots_are_taken(server: Api) -> None:
@@ -46,21 +65,23 @@ def wait_until_they_train(server: Api, cycle: str) -> list[str]:
 
 
 def test_the_next_start_marks_the_runs_of_a_power_cut(
-    lab: Lab, server: Api, prefect_environment: dict[str, str]
+    fresh_lab: Lab, server: Api, prefect_environment: dict[str, str]
 ) -> None:
-    since = Journal(lab.journal_path).end()
-    process = start_night(lab, 1, prefect_environment, seed=31)
+    lab = fresh_lab
+    process = start_night(lab, 1, prefect_environment)
     try:
-        wait_until_all_slots_are_taken(server)
+        with training_held_up(lab):
+            wait_until_all_slots_are_taken(server)
+            kill_tree(process)
     finally:
         kill_tree(process)
-    night = wait_for_event(lab, since, "night started")["flow_run"]
-    cycle = wait_for_event(lab, since, "cycle started")["flow_run"]
+    night = wait_for_event(lab, 0, "night started")["flow_run"]
+    cycle = wait_for_event(lab, 0, "cycle started")["flow_run"]
     assert server.run(night)["state_type"] == "RUNNING"
     assert slots_taken(server) == CANDIDATES_AT_ONCE
 
     before = Journal(lab.journal_path).end()
-    run_to_the_end(lab, 1, prefect_environment, seed=31)
+    run_to_the_end(lab, 1, prefect_environment)
     assert server.run(night)["state_type"] == "CRASHED"
     assert server.run(cycle)["state_type"] == "CRASHED"
     assert slots_taken(server) == 0
@@ -72,17 +93,18 @@ def test_the_next_start_marks_the_runs_of_a_power_cut(
 
 
 def test_the_places_of_the_dead_come_free_while_others_work_on_the_server(
-    lab: Lab, server: Api, prefect_environment: dict[str, str]
+    fresh_lab: Lab, server: Api, prefect_environment: dict[str, str]
 ) -> None:
-    since = Journal(lab.journal_path).end()
     with server.somebody_elses_run():
-        process = start_night(lab, 1, prefect_environment, seed=32)
+        process = start_night(fresh_lab, 1, prefect_environment)
         try:
-            cycle = wait_for_event(lab, since, "cycle started")["flow_run"]
-            training = wait_until_they_train(server, cycle)
+            with training_held_up(fresh_lab):
+                cycle = wait_for_event(fresh_lab, 0, "cycle started")["flow_run"]
+                training = wait_until_they_train(server, cycle)
+                kill_tree(process)
         finally:
             kill_tree(process)
-        run_to_the_end(lab, 1, prefect_environment, seed=32)
+        run_to_the_end(fresh_lab, 1, prefect_environment)
         assert slots_taken(server) == 0
     assert {run["state_type"] for run in server.task_runs(cycle) if run["id"] in training} == {
         "CRASHED"
@@ -96,11 +118,12 @@ def test_a_power_cut_that_takes_the_server_too_blocks_no_later_night(
     own_server = {key: prefect_environment[key] for key in {*prefect_environment} - {API_URL}}
     process = start_night(fresh_lab, 1, own_server)
     try:
-        wait_for_event(fresh_lab, 0, "night started")
-        address = running_server(fresh_lab)
-        assert address is not None
-        with Api(address) as server:
-            wait_until_all_slots_are_taken(server)
+        with training_held_up(fresh_lab):
+            address = running_server(fresh_lab)
+            assert address is not None
+            with Api(address) as server:
+                wait_until_all_slots_are_taken(server)
+            kill_tree(process)
     finally:
         kill_tree(process)
     run_to_the_end(fresh_lab, 1, own_server)
