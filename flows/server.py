@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from noctuary.canonical import content_id
+from noctuary.cli.processes import running_server
 from noctuary.errors import ServerUnavailable
 from noctuary.lab import Lab
 from tasks.train import ACCELERATOR, CANDIDATES_AT_ONCE
@@ -50,7 +51,8 @@ def prepared(lab: Lab) -> Iterator[None]:
     with get_client(sync_client=True) as client:
         wait_for(client)
         limit_accelerator(client)
-        watch_heartbeats(client)
+        if outlives_us(lab):
+            watch_heartbeats(client)
     with prefect.tags(*tags_of(lab)):
         yield
 
@@ -100,6 +102,11 @@ def free_accelerator(client: SyncPrefectClient, alone: bool) -> None:
     client.update_global_concurrency_limit(
         f"tag:{ACCELERATOR}", GlobalConcurrencyLimitUpdate(active_slots=len(leases))
     )
+
+
+def outlives_us(lab: Lab) -> bool:
+    """Whether the server goes on without this machine: the lab's own ends with the command."""
+    return running_server(lab) != PREFECT_API_URL.value()
 
 
 def watch_heartbeats(client: SyncPrefectClient, silence: datetime.timedelta = SILENCE) -> None:

@@ -32,7 +32,14 @@ from pydantic import ValidationError
 
 from flows.dead_runs import mark_dead_runs
 from flows.night import night
-from flows.server import lab_tag, limit_accelerator, tags_of, wait_for, watch_heartbeats
+from flows.server import (
+    lab_tag,
+    limit_accelerator,
+    outlives_us,
+    tags_of,
+    wait_for,
+    watch_heartbeats,
+)
 from noctuary.config import ServeSettings
 from noctuary.domain import Value
 from noctuary.errors import LabInUse, UsageError
@@ -83,7 +90,8 @@ def register(request: NightRequest, pool: str, job: Sequence[str] | None = JOB) 
         wait_for(client)
         _refuse_another_lab(client, lab)
         limit_accelerator(client)
-        watch_heartbeats(client)
+        if outlives_us(lab):
+            watch_heartbeats(client)
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(
                 WorkPoolCreate(

@@ -21,6 +21,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         # else a night that has to wait for another one looks again after half a minute
         patch.setenv("PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS", "2")
+        # evaluating the watch over heartbeats writes to SQLite at every event, and with runs that
+        # are killed and started all the time others find the database locked; it has its own test
+        patch.setenv("PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED", "false")
         address = stack.enter_context(prefect_server(lab, 0))
         patch.undo()
         wait_for_server(address, lab)

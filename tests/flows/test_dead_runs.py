@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -12,7 +13,7 @@ from prefect_api import PATIENCE, Api, events, trials_that_ran, wait_for_event
 from worker_process import Worker, wait_until_gone
 
 from noctuary.archive import Archive
-from noctuary.cli.processes import running_server
+from noctuary.cli.processes import prefect_server, running_server, wait_for_server
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from tasks.train import CANDIDATES_AT_ONCE
@@ -155,18 +156,27 @@ def test_nothing_outlives_a_killed_serve_and_its_run_is_marked_and_can_be_retrie
 
 @pytest.mark.slow
 def test_the_server_marks_a_run_whose_heartbeat_stopped(
-    fresh_lab: Lab, server: Api, prefect_environment: dict[str, str]
+    fresh_lab: Lab, tmp_path: Path, prefect_environment: dict[str, str]
 ) -> None:
     """As where the machine that works is another one than that of the server."""
+    host = Lab.create_or_open(tmp_path / "host")
+    with prefect_server(host, 0) as address:
+        wait_for_server(address, host)
+        with Api(address) as server:
+            watch_a_night_die(fresh_lab, server, prefect_environment)
+
+
+def watch_a_night_die(lab: Lab, server: Api, environment: dict[str, str]) -> None:
+    """Start a night on this server, and kill it; return when it is marked as crashed."""
     import datetime
 
     from flows.server import watch_heartbeats
 
-    since = Journal(fresh_lab.journal_path).end()
-    beating = {**prefect_environment, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    process = start_night(fresh_lab, 30, beating, seed=51)
+    frequent = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+    beating = {**environment, API_URL: server.address, **frequent}
+    process = start_night(lab, 30, beating, seed=51)
     try:
-        night = wait_for_event(fresh_lab, since, "night started")["flow_run"]
+        night = wait_for_event(lab, 0, "night started")["flow_run"]
         with SyncPrefectClient(server.address) as client:
             watch_heartbeats(client, silence=datetime.timedelta(seconds=60))
         time.sleep(100)
