@@ -106,7 +106,7 @@ def free_accelerator(client: SyncPrefectClient, alone: bool) -> None:
 
 def outlives_us(lab: Lab) -> bool:
     """Whether the server goes on without this machine: the lab's own ends with the command."""
-    return running_server(lab) != PREFECT_API_URL.value()
+    return running_server(lab) != str(PREFECT_API_URL.value())
 
 
 def watch_heartbeats(client: SyncPrefectClient, silence: datetime.timedelta = SILENCE) -> None:
