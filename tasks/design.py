@@ -2,7 +2,7 @@
 
 import itertools
 
-from noctuary.candidates import design_candidate, human_candidates
+from noctuary.candidates import design_candidate, human_candidates, human_genomes
 from noctuary.designing import make_designs
 from noctuary.domain import Candidate, Gap
 from noctuary.knowledge import Knowledge
@@ -24,6 +24,7 @@ def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[C
         humans,
         Knowledge(archive, run.cycle, run.settings.training),
         GrammarProposer(),
+        published=human_genomes(),
         count=run.settings.search.designs,
         parents=run.settings.search.parents,
     )
@@ -34,7 +35,7 @@ def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[C
     journal_of(run).write(
         "designs made",
         designs=[design.name for design in designs],
-        planned=workshop.missing([*humans, *candidates]),
+        planned=workshop.missing([*humans, *candidates], rung=0),
     )
     # taking turns: a design means something only beside the baselines, and both are seen early
     turns = itertools.zip_longest(candidates, humans)

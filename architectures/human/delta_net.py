@@ -26,26 +26,56 @@ GENOME = {
 CHUNK = 32  # tokens that are worked on in parallel
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def into_chunks(x: Tensor) -> Tensor:
     """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
-    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1)
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
 
 
 def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve each channel with its own four taps, the last one on the present: (B, T, D)."""
-    T = x.shape[1]
-    x = F.pad(x, (0, 0, 3, 0))
-    return sum(x[:, i : i + T] * weight[i] for i in range(4))
+    x = F.pad(x, (0, 0, 3, 0)).mT.unsqueeze(2)  # (B, D, 1, T + 3), channels last in memory
+    return F.conv2d(x, weight.T[:, None, None], groups=x.shape[1]).squeeze(2).mT
+
+
+def inverse_norm(x: Tensor) -> Tensor:
+    """Return one over the L2 norm of the last axis: (..., K) -> (..., 1)."""
+    return torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+
+
+class TriangularSolve(torch.autograd.Function):
+    """The x of (I + A) x = b with A strictly lower triangular: (..., C, C), (..., C, M).
+
+    The inverse is found once, by substitution, and serves the backward pass as well.
+    """
+
+    @staticmethod
+    def forward(ctx, A: Tensor, b: Tensor) -> Tensor:
+        eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand_as(A)
+        inverse = torch.linalg.solve_triangular(A, eye, upper=False, left=False, unitriangular=True)
+        x = inverse @ b
+        ctx.save_for_backward(inverse, x)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dx: Tensor) -> tuple[Tensor, Tensor]:
+        inverse, x = ctx.saved_tensors
+        db = inverse.mT @ dx
+        return (db @ -x.mT).tril(-1), db
 
 
 def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
     """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
-    state = torch.zeros_like(write[:, :, 0])
-    states = []
-    for keep_n, write_n in zip(keep.unbind(2), write.unbind(2), strict=True):
-        states.append(state)
-        state = keep_n @ state + write_n
-    return torch.stack(states, 2)
+    keeps, writes = (z.flatten(0, 1).unbind(1) for z in (keep, write))  # N of (B H, K, K)
+    states = [torch.zeros_like(writes[0])]
+    for keep_n, write_n in zip(keeps[:-1], writes[:-1], strict=True):
+        states.append(torch.baddbmm(write_n, keep_n, states[-1]))
+    return torch.stack(states, 1).view_as(write)
 
 
 class Mixer(nn.Module):
@@ -72,15 +102,14 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = F.silu(qkv)
-        qk, v = qkv.unflatten(-1, (3, self.n_heads, -1)).split((2, 1), -3)
-        qk = qk * torch.rsqrt(qk.square().sum(-1, keepdim=True) + 1e-6)
-        q, k = qk.unbind(-3)
-        return q * q.shape[-1] ** -0.5, k, v.squeeze(-3)
+        qkv = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        scale = q.shape[-1] ** -0.5
+        return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
 
     def write_strength(self, x: Tensor) -> Tensor:
         """Return beta of each head, in (0, 1): (..., D) -> (..., H, 1)."""
-        return self.beta(x).sigmoid().unsqueeze(-1)
+        return widened(self.beta(x)).sigmoid().unsqueeze(-1)
 
     def merge(self, o: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -92,23 +121,20 @@ class Mixer(nn.Module):
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
         qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
         q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
-
-        reads = (q @ k.mT).tril()  # (B, H, N, C, C)
-        # What each token really writes, v minus what its key recalls, depends on the tokens
-        # before it: a unit lower triangular system. Its solution is linear in the chunk's
-        # starting state S, written = values - keys S.
         beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
-        overlaps = k @ k.mT
-        right = beta * torch.cat((v, k), -1)
-        solved = torch.linalg.solve_triangular(
-            beta * overlaps, right, upper=False, unitriangular=True
-        )
-        write, erase = (k.mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
-        eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
-        states = chunk_states(eye - erase, write)  # (B, H, N, K, K)
-        values, keys = solved.chunk(2, -1)  # (B, H, N, C, K)
-        written = values - keys @ states
-        o = reads @ written + q @ states  # (B, H, N, C, K)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            reads = (q @ k.mT).tril()  # (B, H, N, C, C)
+            overlaps = k @ k.mT
+            # What each token really writes, v minus what its key recalls, depends on the tokens
+            # before it: a unit lower triangular system. Its solution is linear in the chunk's
+            # starting state S, written = values - keys S.
+            right = beta * torch.cat((v, k), -1)
+            solved = TriangularSolve.apply(beta * overlaps, right)  # values, keys: (..., C, 2 K)
+            write, erase = (k.mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
+            eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+            states = chunk_states(eye - erase, write)  # (B, H, N, K, K)
+            of_values, of_keys = (reads @ solved).chunk(2, -1)  # (B, H, N, C, K)
+            o = of_values + (q - of_keys) @ states  # (B, H, N, C, K)
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
@@ -121,8 +147,8 @@ class Mixer(nn.Module):
         window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
         q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
         S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
-        recalled = (k.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        recalled = (k.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         v = self.write_strength(x_t) * (v - recalled)
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
-        o = (q.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         return self.merge(o), (S, window[:, 1:])

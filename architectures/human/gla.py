@@ -27,9 +27,14 @@ GENOME = {
 CHUNK = 16  # tokens that are worked on in parallel
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def into_chunks(x: Tensor) -> Tensor:
     """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
-    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1)
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
 
 
 def decayed_products(rows: Tensor, cols: Tensor, g: Tensor) -> Tensor:
@@ -48,7 +53,11 @@ def decayed_products(rows: Tensor, cols: Tensor, g: Tensor) -> Tensor:
         late_rows = rows.unflatten(-2, pair).select(-3, 1) * (late_g - boundary).exp()
         early_cols = cols.unflatten(-2, pair).select(-3, 0) * (boundary - early_g).exp()
         early, late = products.unflatten(-3, (-1, 2)).unbind(-3)  # (..., pairs, size, size)
-        below = torch.cat((late_rows @ early_cols.mT, late), -1)
+        if size > 2:
+            below = late_rows @ early_cols.mT
+        else:  # so small, products are faster element by element
+            below = (late_rows.unsqueeze(-2) * early_cols.unsqueeze(-3)).sum(-1)
+        below = torch.cat((below, late), -1)
         products = torch.cat((F.pad(early, (0, size)), below), -2)
         size *= 2
     return products.squeeze(-3)
@@ -56,11 +65,10 @@ def decayed_products(rows: Tensor, cols: Tensor, g: Tensor) -> Tensor:
 
 def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
     """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
-    state = torch.zeros_like(write[:, :, 0])
-    states = []
-    for keep_n, write_n in zip(keep.unbind(2), write.unbind(2), strict=True):
-        states.append(state)
-        state = keep_n * state + write_n
+    keeps, writes = keep.unbind(2), write.unbind(2)  # N of (B, H, K, K), keep broadcasts
+    states = [torch.zeros_like(writes[0])]
+    for keep_n, write_n in zip(keeps[:-1], writes[:-1], strict=True):
+        states.append(torch.addcmul(write_n, keep_n, states[-1]))
     return torch.stack(states, 2)
 
 
@@ -87,12 +95,14 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
-        return q * q.shape[-1] ** -0.5, k, v
+        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        scale = q.shape[-1] ** -0.5
+        return q * scale, k, v
 
     def log_decay(self, x: Tensor) -> Tensor:
         """Log of the forget gate alpha of each channel of k: (..., D) -> (..., H, K)."""
-        return F.logsigmoid(self.decay(x)).unflatten(-1, (self.n_heads, -1)) / 16
+        return F.logsigmoid(widened(self.decay(x))).unflatten(-1, (self.n_heads, -1)) / 16
 
     def merge(self, o: Tensor, x: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -105,14 +115,16 @@ class Mixer(nn.Module):
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
         qkv = self.heads(self.qkv(padded))
         q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
-        # log decay since the chunk began, (B, H, N, C, K)
-        g = into_chunks(self.log_decay(padded)).cumsum(-2)
-        from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
-        whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., K, 1)
+        log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, K)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            g = log_alpha.cumsum(-2)  # log decay since the chunk began
+            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
+            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., K, 1)
 
-        reads = decayed_products(q, k, g)  # (B, H, N, C, C)
-        states = chunk_states(whole, (k * to_end).mT @ v)  # (B, H, N, K, K)
-        o = reads @ v + (q * from_start) @ states  # (B, H, N, C, K)
+            reads = decayed_products(q, k, g)  # (B, H, N, C, C)
+            write = (k * to_end).mT @ v  # (B, H, N, K, K)
+            states = chunk_states(whole, write)
+            o = reads @ v + (q * from_start) @ states  # (B, H, N, C, K)
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o, x)
 
@@ -122,5 +134,5 @@ class Mixer(nn.Module):
         S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state  # (B, H, K, K)
         S = self.log_decay(x_t).exp().unsqueeze(-1) * S
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
-        o = (q.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         return self.merge(o, x_t), S

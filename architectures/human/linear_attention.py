@@ -10,6 +10,7 @@ division by the sum of the keys, as in later linear mixers.
 Cost: O(T) time and memory in chunks; `step` keeps one state, O(1) a token.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,9 +27,14 @@ GENOME = {
 CHUNK = 32  # tokens that are worked on in parallel
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def into_chunks(x: Tensor) -> Tensor:
     """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
-    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1)
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
 
 
 class Mixer(nn.Module):
@@ -51,10 +57,11 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qk, v = qkv.unflatten(-1, (3, self.n_heads, -1)).split((2, 1), -3)
-        qk = F.elu(qk) + 1
-        q, k = qk.unbind(-3)
-        return q * q.shape[-1] ** -0.5, k, v.squeeze(-3)
+        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        scale = q.shape[-1] ** -0.5
+        return q * scale, k, v
 
     def merge(self, o: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -66,12 +73,12 @@ class Mixer(nn.Module):
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
         qkv = self.heads(self.qkv(padded))
         q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
-
-        reads = (q @ k.mT).tril()  # (B, H, N, C, C)
-        # Each chunk starts from the sum of what the chunks before it wrote.
-        sums = (k.mT @ v).cumsum(2)[:, :, :-1]
-        states = F.pad(sums, (0, 0, 0, 0, 1, 0))  # (B, H, N, K, K)
-        o = reads @ v + q @ states  # (B, H, N, C, K)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            reads = (q @ k.mT).tril()  # (B, H, N, C, C)
+            # Each chunk starts from the sum of what the chunks before it wrote.
+            sums = (k.mT @ v).cumsum(2)[:, :, :-1]
+            states = F.pad(sums, (0, 0, 0, 0, 1, 0))  # (B, H, N, K, K)
+            o = reads @ v + q @ states  # (B, H, N, C, K)
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
@@ -80,5 +87,5 @@ class Mixer(nn.Module):
         q, k, v = self.heads(self.qkv(x_t))  # (B, H, K)
         S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state  # (B, H, K, K)
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
-        o = (q.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         return self.merge(o), S

@@ -26,18 +26,22 @@ GENOME = {
 CHUNK = 32  # tokens that are worked on in parallel
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def into_chunks(x: Tensor) -> Tensor:
     """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
-    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1)
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
 
 
 def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
     """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
-    state = torch.zeros_like(write[:, :, 0])
-    states = []
-    for write_n in write.unbind(2):
-        states.append(state)
-        state = keep * state + write_n
+    keeps, writes = keep.unbind(2), write.unbind(2)  # N of (B, H, K, K), keep broadcasts
+    states = [torch.zeros_like(writes[0])]
+    for keep_n, write_n in zip(keeps[:-1], writes[:-1], strict=True):
+        states.append(torch.addcmul(write_n, keep_n, states[-1]))
     return torch.stack(states, 2)
 
 
@@ -66,8 +70,10 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
-        return q * q.shape[-1] ** -0.5, k, v
+        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        scale = q.shape[-1] ** -0.5
+        return q * scale, k, v
 
     def merge(self, o: Tensor, x: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -80,14 +86,17 @@ class Mixer(nn.Module):
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
         qkv = self.heads(self.qkv(padded))
         q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
-        g = self.g  # log decay since the chunk began, (H, 1, C, 1)
-        from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
-        whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., 1, 1)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            g = self.g  # log decay since the chunk began, (H, 1, C, 1)
+            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
+            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., 1, 1)
 
-        between = (g - g.mT).tril().exp()  # from j to i, masked before exp: (..., C, C)
-        reads = (q @ k.mT * between).tril()  # (B, H, N, C, C)
-        states = chunk_states(whole.squeeze(1), (k * to_end).mT @ v)  # (B, H, N, K, K)
-        o = reads @ v + (q * from_start) @ states  # (B, H, N, C, K)
+            # from j to i, masked before exp so that nothing overflows: (..., C, C)
+            between = (g - g.mT).tril().exp().tril()
+            reads = q @ k.mT * between  # (B, H, N, C, C)
+            write = (k * to_end).mT @ v  # (B, H, N, K, K)
+            states = chunk_states(whole.expand_as(write), write)
+            o = reads @ v + (q * from_start) @ states  # (B, H, N, C, K)
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o, x)
 
@@ -97,5 +106,5 @@ class Mixer(nn.Module):
         S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state  # (B, H, K, K)
         S = self.g[:, :, 0].exp() * S
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
-        o = (q.unsqueeze(-2) @ S).squeeze(-2)  # (B, H, K)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         return self.merge(o, x_t), S

@@ -21,8 +21,25 @@ BASELINES = ("linear_attention", "delta_net", "gated_delta_net", REFERENCE)
 
 def human_candidates(lab: Lab, names: Iterable[str] = BASELINES) -> tuple[Candidate, ...]:
     """Return the named human mixers, with a copy of each file kept in the lab."""
-    folder = shipped("architectures") / "human"
-    return tuple(_human(lab, folder / f"{name}.py") for name in names)
+    files = {path.stem: path for path in _human_files()}
+    wanted = list(names)
+    unknown = [name for name in wanted if name not in files]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]!r} is no human baseline; expected one of {', '.join(sorted(files))}"
+        )
+    return tuple(_human(lab, files[name]) for name in wanted)
+
+
+def human_names() -> tuple[str, ...]:
+    """Return the names of all human mixers that ship, the published ones first."""
+    return tuple(path.stem for path in _human_files())
+
+
+def human_genomes() -> dict[str, Axes]:
+    """Return name -> axes of the human mixers that are points of the design space."""
+    found = {path.stem: genome_of(path.read_text(encoding="utf-8")) for path in _human_files()}
+    return {name: axes for name, axes in found.items() if axes is not None}
 
 
 def design_candidate(lab: Lab, design: Design) -> Candidate:
@@ -33,6 +50,22 @@ def design_candidate(lab: Lab, design: Design) -> Candidate:
         kind="design",
         axes=design.axes,
         path=str(_keep(lab, design.design_id, design.source)),
+    )
+
+
+def file_candidate(lab: Lab, path: Path) -> Candidate:
+    """Return any mixer file as a candidate: a human baseline where it is one, else foreign."""
+    source = _text(path)
+    candidate_id = source_id(source)
+    for human in _human_files():
+        if source_id(human.read_text(encoding="utf-8")) == candidate_id:
+            return _human(lab, human)
+    return Candidate(
+        candidate_id=candidate_id,
+        name=path.stem,
+        kind="foreign",
+        axes=None,
+        path=str(_keep(lab, candidate_id, source)),
     )
 
 
@@ -48,9 +81,6 @@ def genome_of(source: str) -> Axes | None:
 
 
 def _human(lab: Lab, path: Path) -> Candidate:
-    if not path.exists():
-        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.py")))
-        raise UsageError(f"{path.stem!r} is no human baseline; expected one of {known}")
     source = path.read_text(encoding="utf-8")
     candidate_id = source_id(source)
     return Candidate(
@@ -60,6 +90,23 @@ def _human(lab: Lab, path: Path) -> Candidate:
         axes=genome_of(source),
         path=str(_keep(lab, candidate_id, source)),
     )
+
+
+def _human_files() -> list[Path]:
+    folder = shipped("architectures") / "human"
+    return [*sorted(folder.glob("*.py")), *sorted((folder / "tuned").glob("*.py"))]
+
+
+def _text(path: Path) -> str:
+    try:
+        source = path.read_text(encoding="utf-8")
+        ast.parse(source)
+    except (OSError, ValueError, SyntaxError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is no Python file ({' '.join(str(error).split())}); expected one that "
+            "defines class Mixer"
+        ) from error
+    return source
 
 
 def _keep(lab: Lab, candidate_id: str, source: str) -> Path:

@@ -6,10 +6,10 @@ proposer's business; the same cycle and the same knowledge give the same designs
 
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from noctuary.canonical import source_id
-from noctuary.domain import Candidate, Cycle, Design, Gap, Paper
+from noctuary.domain import Axes, Candidate, Cycle, Design, Gap, Paper
 from noctuary.gap import Tried
 from noctuary.knowledge import Knowledge
 from noctuary.proposers import Proposal, Proposer
@@ -31,6 +31,7 @@ def make_designs(
     knowledge: Knowledge,
     proposer: Proposer,
     *,
+    published: Mapping[str, Axes],
     count: int,
     parents: int,
 ) -> tuple[Design, ...]:
@@ -38,10 +39,11 @@ def make_designs(
 
     Args:
         humans: parents of the first cycle, before anything has a score.
+        published: name -> axes of all human mixers, trained here or not: none of them is new.
         parents: how many of the best so far may become parents.
     """
     scored = knowledge.scored() or tuple(_unscored(candidate) for candidate in humans)
-    tried = _with_humans(knowledge.tried(), humans)
+    tried = _with_humans(knowledge.tried(), published)
     chosen = choose_parents(scored, parents, seeded(cycle, "parents"))
     known = functools.partial(is_known, papers=papers, tried=tried)
     proposals = proposer.propose(gap, chosen, known, count, seeded(cycle, "proposals"))
@@ -88,11 +90,11 @@ def _unscored(candidate: Candidate) -> Scored:
     )
 
 
-def _with_humans(tried: tuple[Tried, ...], humans: Sequence[Candidate]) -> tuple[Tried, ...]:
+def _with_humans(tried: tuple[Tried, ...], published: Mapping[str, Axes]) -> tuple[Tried, ...]:
     names = {one.name for one in tried}
     untried = [
-        Tried(name=human.name, kind="human", axes=human.axes, cycle=0, trials=0)
-        for human in humans
-        if human.name not in names
+        Tried(name=name, kind="human", axes=axes, cycle=0, trials=0)
+        for name, axes in published.items()
+        if name not in names
     ]
     return (*tried, *untried)

@@ -16,14 +16,16 @@ WIDTH = 100
 """Longest line of a rendered file."""
 
 
-def render(genome: Genome, *, name: str, idea: str, sources: Sequence[str], gap: str) -> str:
+def render(
+    genome: Genome, *, name: str, idea: str, sources: Sequence[str], gap: str = ""
+) -> str:
     """Return the Python source of the mixer that the genome describes.
 
     Args:
         name: what people call it; the first line of the docstring.
         idea: the motivation, in prose.
         sources: arXiv ids of the mechanisms' papers.
-        gap: the research question that it was made for.
+        gap: the research question that it was made for; empty where there was none.
     """
     return _template().render(
         docstring=_docstring(genome, name=name, idea=idea, sources=sources, gap=gap),
@@ -105,13 +107,13 @@ def _docstring(genome: Genome, *, name: str, idea: str, sources: Sequence[str], 
     paragraphs = [
         name,
         idea,
-        f"Made for the gap: {gap}",
+        f"Made for the gap: {gap}" if gap else "",
         f"Sources: {known}",
         "Cost: O(T) time and memory. Tokens are worked on in parallel in chunks, which cost "
         f"T * CHUNK * D; only a state per head goes from chunk to chunk. `step` keeps {step}, "
         "O(1) a token.",
     ]
-    lines = [textwrap.fill(_quoted(part), WIDTH - len('"""')) for part in paragraphs]
+    lines = [textwrap.fill(_quoted(part), WIDTH - len('"""')) for part in paragraphs if part]
     text = "\n\n".join(lines)
     return f'"""{text}\n"""'
 

@@ -1,0 +1,173 @@
+"""Gated DeltaNet with negative eigenvalues: a gate to forget, and write strengths in (0, 2).
+
+Grazzi et al., "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
+arXiv:2411.12537, applied to Gated DeltaNet (arXiv:2412.06464). With beta in (0, 2) the transition
+alpha (I - beta k k^T) has an eigenvalue in (-alpha, alpha), and so can count modulo two as long as
+the gate stays open; all else is Gated DeltaNet.
+
+Cost: O(T) time and memory in chunks; `step` keeps a state and three tokens, O(1) a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GENOME = {
+    "feature_map": "silu",
+    "decay": "scalar",
+    "update": "delta",
+    "beta_range": "double",
+    "short_conv": "conv4",
+    "qk_norm": "l2",
+    "output_gate": "silu",
+    "output_norm": "rms",
+}
+CHUNK = 32  # tokens that are worked on in parallel
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def into_chunks(x: Tensor) -> Tensor:
+    """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
+
+
+def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each channel with its own four taps, the last one on the present: (B, T, D)."""
+    x = F.pad(x, (0, 0, 3, 0)).mT.unsqueeze(2)  # (B, D, 1, T + 3), channels last in memory
+    return F.conv2d(x, weight.T[:, None, None], groups=x.shape[1]).squeeze(2).mT
+
+
+def inverse_norm(x: Tensor) -> Tensor:
+    """Return one over the L2 norm of the last axis: (..., K) -> (..., 1)."""
+    return torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+
+
+class TriangularSolve(torch.autograd.Function):
+    """The x of (I + A) x = b with A strictly lower triangular: (..., C, C), (..., C, M).
+
+    The inverse is found once, by substitution, and serves the backward pass as well.
+    """
+
+    @staticmethod
+    def forward(ctx, A: Tensor, b: Tensor) -> Tensor:
+        eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand_as(A)
+        inverse = torch.linalg.solve_triangular(A, eye, upper=False, left=False, unitriangular=True)
+        x = inverse @ b
+        ctx.save_for_backward(inverse, x)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dx: Tensor) -> tuple[Tensor, Tensor]:
+        inverse, x = ctx.saved_tensors
+        db = inverse.mT @ dx
+        return (db @ -x.mT).tril(-1), db
+
+
+def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
+    """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
+    keeps, writes = (z.flatten(0, 1).unbind(1) for z in (keep, write))  # N of (B H, K, K)
+    states = [torch.zeros_like(writes[0])]
+    for keep_n, write_n in zip(keeps[:-1], writes[:-1], strict=True):
+        states.append(torch.baddbmm(write_n, keep_n, states[-1]))
+    return torch.stack(states, 1).view_as(write)
+
+
+class Mixer(nn.Module):
+    """A linear recurrent token mixer with one K x K state S per head, K = D / H.
+
+    S_t = (I - beta_t k_t k_t^T) alpha_t S_(t-1) + beta_t k_t v_t^T
+    o_t = S_t^T q_t / sqrt(K)
+    q, k: a projection, then a causal convolution of width 4, then silu(.), then an L2 norm
+    v:    a projection, then a causal convolution of width 4, then silu(.)
+    alpha_t = exp(-exp(log_rate) softplus(W_a x_t + decay_bias)), one per head
+    beta_t = 2 sigmoid(W_b x_t), one per head
+    y_t = W_o (rms(o_t) * silu(W_g x_t))
+    """
+
+    def __init__(self, d_model: int, n_heads: int = 2) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.conv = nn.Parameter(torch.empty(4, 3 * d_model).uniform_(-0.5, 0.5))
+        self.decay = nn.Linear(d_model, n_heads, bias=False)
+        rates = torch.logspace(-3, -1, n_heads)  # alpha starts between 0.999 and 0.9
+        self.decay_bias = nn.Parameter(rates.expm1().log())
+        self.log_rate = nn.Parameter(torch.zeros(n_heads))
+        self.beta = nn.Linear(d_model, n_heads, bias=False)
+        self.norm = nn.RMSNorm(d_model // n_heads, eps=1e-6)
+        self.gate = nn.Linear(d_model, d_model, bias=False)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split (..., 3 D) into q, k and v, each (..., H, K)."""
+        qkv = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        scale = q.shape[-1] ** -0.5
+        return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
+
+    def log_decay(self, x: Tensor) -> Tensor:
+        """Log of the forget gate alpha of each head: (..., D) -> (..., H, 1)."""
+        rate = self.log_rate.exp() * F.softplus(widened(self.decay(x)) + self.decay_bias)
+        return -rate.unsqueeze(-1)
+
+    def write_strength(self, x: Tensor) -> Tensor:
+        """Return beta of each head, in (0, 2): (..., D) -> (..., H, 1)."""
+        return 2 * widened(self.beta(x)).sigmoid().unsqueeze(-1)
+
+    def merge(self, o: Tensor, x: Tensor) -> Tensor:
+        """Join the heads' reads (..., H, K) into the output (..., D)."""
+        y = self.norm(o).flatten(-2)
+        return self.out(y * F.silu(self.gate(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
+        T = x.shape[1]
+        padded = F.pad(x, (0, 0, 0, -T % CHUNK))
+        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
+        log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, 1)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            g = log_alpha.cumsum(-2)  # log decay since the chunk began
+            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
+            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., 1, 1)
+
+            # from j to i, masked before exp so that nothing overflows: (..., C, C)
+            between = (g - g.mT).tril().exp().tril()
+            reads = q @ k.mT * between  # (B, H, N, C, C)
+            overlaps = k @ k.mT * between
+            # What each token really writes, v minus what its key recalls, depends on the tokens
+            # before it: a unit lower triangular system. Its solution is linear in the chunk's
+            # starting state S, written = values - keys S.
+            right = beta * torch.cat((v, k * from_start), -1)
+            solved = TriangularSolve.apply(beta * overlaps, right)  # values, keys: (..., C, 2 K)
+            write, erase = ((k * to_end).mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
+            eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+            states = chunk_states(whole * eye - erase, write)  # (B, H, N, K, K)
+            of_values, of_keys = (reads @ solved).chunk(2, -1)  # (B, H, N, C, K)
+            o = of_values + (q * from_start - of_keys) @ states  # (B, H, N, C, K)
+        o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
+        return self.merge(o, x)
+
+    def step(
+        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
+        qkv = self.qkv(x_t)
+        recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
+        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = self.log_decay(x_t).exp().unsqueeze(-1) * S
+        recalled = (k.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
+        v = self.write_strength(x_t) * (v - recalled)
+        S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
+        return self.merge(o, x_t), (S, window[:, 1:])

@@ -1,0 +1,191 @@
+"""Kimi delta attention: the gated delta rule with a forget gate for every channel of the keys.
+
+Kimi Team, "Kimi Linear: An Expressive, Efficient Attention Architecture", arXiv:2510.26692. The
+scalar gate of Gated DeltaNet (arXiv:2412.06464) becomes one gate a channel, as in GLA
+(arXiv:2312.06635), with logits of low rank and the rates of Mamba, exp(-rate softplus(.)). The
+output passes a norm per head and a sigmoid gate of low rank.
+
+As published, with keys as wide as values and ranks of 16. The chunk form joins blocks of tokens in
+pairs, as in GLA, and never divides by a product of gates.
+
+Cost: O(T) time and memory in chunks; `step` keeps a state and three tokens, O(1) a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GENOME = None
+CHUNK = 16  # tokens that are worked on in parallel
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def into_chunks(x: Tensor) -> Tensor:
+    """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
+
+
+def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each channel with its own four taps, the last one on the present: (B, T, D)."""
+    x = F.pad(x, (0, 0, 3, 0)).mT.unsqueeze(2)  # (B, D, 1, T + 3), channels last in memory
+    return F.conv2d(x, weight.T[:, None, None], groups=x.shape[1]).squeeze(2).mT
+
+
+def decayed_products(rows: Tensor, cols: Tensor, g: Tensor) -> Tensor:
+    """Return sum_k rows_ik cols_jk exp(g_ik - g_jk) for i >= j, and 0 elsewhere: (..., C, C).
+
+    All arguments are (..., C, K); g is the running sum of log decays. Blocks of 1, 2, 4, ...
+    tokens are joined in pairs, and each pair measures its decays from its own boundary: only
+    decays that did happen are exponentiated, so nothing overflows however fast a gate forgets.
+    """
+    products = (rows * cols).sum(-1)[..., None, None]  # (..., C, 1, 1)
+    size = 1
+    while size < g.shape[-2]:
+        pair = (-1, 2, size)
+        early_g, late_g = g.unflatten(-2, pair).unbind(-3)  # (..., pairs, size, K)
+        boundary = early_g[..., -1:, :]
+        late_rows = rows.unflatten(-2, pair).select(-3, 1) * (late_g - boundary).exp()
+        early_cols = cols.unflatten(-2, pair).select(-3, 0) * (boundary - early_g).exp()
+        early, late = products.unflatten(-3, (-1, 2)).unbind(-3)  # (..., pairs, size, size)
+        if size > 2:
+            below = late_rows @ early_cols.mT
+        else:  # so small, products are faster element by element
+            below = (late_rows.unsqueeze(-2) * early_cols.unsqueeze(-3)).sum(-1)
+        below = torch.cat((below, late), -1)
+        products = torch.cat((F.pad(early, (0, size)), below), -2)
+        size *= 2
+    return products.squeeze(-3)
+
+
+def inverse_norm(x: Tensor) -> Tensor:
+    """Return one over the L2 norm of the last axis: (..., K) -> (..., 1)."""
+    return torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+
+
+class TriangularSolve(torch.autograd.Function):
+    """The x of (I + A) x = b with A strictly lower triangular: (..., C, C), (..., C, M).
+
+    The inverse is found once, by substitution, and serves the backward pass as well.
+    """
+
+    @staticmethod
+    def forward(ctx, A: Tensor, b: Tensor) -> Tensor:
+        eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand_as(A)
+        inverse = torch.linalg.solve_triangular(A, eye, upper=False, left=False, unitriangular=True)
+        x = inverse @ b
+        ctx.save_for_backward(inverse, x)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dx: Tensor) -> tuple[Tensor, Tensor]:
+        inverse, x = ctx.saved_tensors
+        db = inverse.mT @ dx
+        return (db @ -x.mT).tril(-1), db
+
+
+def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
+    """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
+    keeps, writes = (z.flatten(0, 1).unbind(1) for z in (keep, write))  # N of (B H, K, K)
+    states = [torch.zeros_like(writes[0])]
+    for keep_n, write_n in zip(keeps[:-1], writes[:-1], strict=True):
+        states.append(torch.baddbmm(write_n, keep_n, states[-1]))
+    return torch.stack(states, 1).view_as(write)
+
+
+class Mixer(nn.Module):
+    """A linear recurrent token mixer with one K x K state S per head, K = D / H.
+
+    S_t = (I - beta_t k_t k_t^T) diag(alpha_t) S_(t-1) + beta_t k_t v_t^T
+    o_t = S_t^T q_t / sqrt(K)
+    q, k: a projection, then a causal convolution of width 4, then silu(.), then an L2 norm
+    v:    a projection, then a causal convolution of width 4, then silu(.)
+    alpha_t = exp(-exp(log_rate) softplus(W_2 W_1 x_t + b)), one per channel of k
+    beta_t = sigmoid(W_b x_t), one per head
+    y_t = W_o (rms(o_t) * sigmoid(W_4 W_3 x_t))
+    """
+
+    def __init__(self, d_model: int, n_heads: int = 2) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.conv = nn.Parameter(torch.empty(4, 3 * d_model).uniform_(-0.5, 0.5))
+        self.decay = nn.Sequential(nn.Linear(d_model, 16, bias=False), nn.Linear(16, d_model))
+        # In each head alpha starts between 0.999, for the first channel, and 0.9, for the last.
+        rates = torch.logspace(-3, -1, d_model // n_heads).repeat(n_heads)
+        self.decay[1].bias = nn.Parameter(rates.expm1().log())
+        self.log_rate = nn.Parameter(torch.zeros(n_heads, 1))
+        self.beta = nn.Linear(d_model, n_heads, bias=False)
+        self.norm = nn.RMSNorm(d_model // n_heads, eps=1e-6)
+        self.gate = nn.Sequential(nn.Linear(d_model, 16, bias=False), nn.Linear(16, d_model))
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split (..., 3 D) into q, k and v, each (..., H, K)."""
+        qkv = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        scale = q.shape[-1] ** -0.5
+        return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
+
+    def log_decay(self, x: Tensor) -> Tensor:
+        """Log of the forget gate alpha of each channel of k: (..., D) -> (..., H, K)."""
+        logits = widened(self.decay(x)).unflatten(-1, (self.n_heads, -1))
+        return -self.log_rate.exp() * F.softplus(logits)
+
+    def write_strength(self, x: Tensor) -> Tensor:
+        """Return beta of each head, in (0, 1): (..., D) -> (..., H, 1)."""
+        return widened(self.beta(x)).sigmoid().unsqueeze(-1)
+
+    def merge(self, o: Tensor, x: Tensor) -> Tensor:
+        """Join the heads' reads (..., H, K) into the output (..., D)."""
+        y = self.norm(o.to(x.dtype)).flatten(-2)
+        return self.out(y * self.gate(x).sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
+        T = x.shape[1]
+        padded = F.pad(x, (0, 0, 0, -T % CHUNK))
+        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
+        log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, K)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            g = log_alpha.cumsum(-2)  # log decay since the chunk began
+            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
+            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., K, 1)
+
+            reads, overlaps = decayed_products(torch.stack((q, k)), k, g)  # (B, H, N, C, C)
+            # What each token really writes, v minus what its key recalls, depends on the tokens
+            # before it: a unit lower triangular system. Its solution is linear in the chunk's
+            # starting state S, written = values - keys S.
+            right = beta * torch.cat((v, k * from_start), -1)
+            solved = TriangularSolve.apply(beta * overlaps, right)  # values, keys: (..., C, 2 K)
+            write, erase = ((k * to_end).mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
+            eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+            states = chunk_states(whole * eye - erase, write)  # (B, H, N, K, K)
+            of_values, of_keys = (reads @ solved).chunk(2, -1)  # (B, H, N, C, K)
+            o = of_values + (q * from_start - of_keys) @ states  # (B, H, N, C, K)
+        o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
+        return self.merge(o, x)
+
+    def step(
+        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
+        qkv = self.qkv(x_t)
+        recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
+        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = self.log_decay(x_t).exp().unsqueeze(-1) * S
+        recalled = (k.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
+        v = self.write_strength(x_t) * (v - recalled)
+        S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
+        return self.merge(o, x_t), (S, window[:, 1:])

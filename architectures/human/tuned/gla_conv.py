@@ -1,0 +1,207 @@
+"""gla_conv: gla with a short convolution and without its output gate.
+
+A human baseline in a form that suits small models and short training, so that a new design is
+not held against a rival that was never tuned.
+
+Sources: arXiv:2312.06635
+
+Cost: O(T) time and memory. Tokens are worked on in parallel in chunks, which cost T * CHUNK * D;
+only a state per head goes from chunk to chunk. `step` keeps the state and three tokens, O(1) a
+token.
+"""
+
+import lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GENOME = {
+    "feature_map": "identity",
+    "decay": "vector",
+    "update": "additive",
+    "beta_range": "none",
+    "short_conv": "conv4",
+    "qk_norm": "none",
+    "output_gate": "none",
+    "output_norm": "rms",
+}
+CHUNK = 16  # tokens that are worked on in parallel
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return what autocast made bf16 or fp16 as fp32; wider numbers stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def into_chunks(x: Tensor) -> Tensor:
+    """Put heads first and split time: (B, T, H, K) -> (B, H, N, C, K) with T = N C."""
+    return x.unflatten(1, (-1, CHUNK)).movedim(3, 1).contiguous()
+
+
+def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each channel with its own four taps, the last one on the present: (B, T, D)."""
+    x = F.pad(x, (0, 0, 3, 0)).mT.unsqueeze(2)  # (B, D, 1, T + 3), channels last in memory
+    return F.conv2d(x, weight.T[:, None, None], groups=x.shape[1]).squeeze(2).mT
+
+
+def decayed_products(rows: Tensor, cols: Tensor, g: Tensor) -> Tensor:
+    """Return sum_k rows_ik cols_jk exp(g_ik - g_jk) for i >= j, and 0 elsewhere: (..., C, C).
+
+    All arguments are (..., C, K); g is the running sum of log decays. Blocks of 1, 2, 4, ...
+    tokens are joined in pairs, and each pair measures its decays from its own boundary: only
+    decays that did happen are exponentiated, so nothing overflows however fast a gate forgets.
+    """
+    products = (rows * cols).sum(-1)[..., None, None]  # (..., C, 1, 1)
+    size = 1
+    while size < g.shape[-2]:
+        pair = (-1, 2, size)
+        early_g, late_g = g.unflatten(-2, pair).unbind(-3)  # (..., pairs, size, K)
+        boundary = early_g[..., -1:, :]
+        late_rows = rows.unflatten(-2, pair).select(-3, 1) * (late_g - boundary).exp()
+        early_cols = cols.unflatten(-2, pair).select(-3, 0) * (boundary - early_g).exp()
+        early, late = products.unflatten(-3, (-1, 2)).unbind(-3)  # (..., pairs, size, size)
+        if size > 2:
+            below = late_rows @ early_cols.mT
+        else:  # so small, products are faster element by element
+            below = (late_rows.unsqueeze(-2) * early_cols.unsqueeze(-3)).sum(-1)
+        below = torch.cat((below, late), -1)
+        products = torch.cat((F.pad(early, (0, size)), below), -2)
+        size *= 2
+    return products.squeeze(-3)
+
+
+def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
+    """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
+    keeps, writes = keep.unbind(2), write.unbind(2)  # N of (B, H, K, K), keep broadcasts
+    states = [torch.zeros_like(writes[0])]
+    for keep_n, write_n in zip(keeps[:-1], writes[:-1], strict=True):
+        states.append(torch.addcmul(write_n, keep_n, states[-1]))
+    return torch.stack(states, 2)
+
+
+class Mixer(nn.Module):
+    """A linear recurrent token mixer with one K x K state S per head, K = D / H.
+
+    S_t = diag(alpha_t) S_(t-1) + k_t v_t^T
+    o_t = S_t^T q_t / sqrt(K)
+    q, k: a projection, then a causal convolution of width 4
+    v:    a projection, then a causal convolution of width 4, then silu(.)
+    alpha_t = sigmoid(W_2 W_1 x_t + b)^(1/16), one per channel of k
+    y_t = W_o rms(o_t)
+    """
+
+    def __init__(self, d_model: int, n_heads: int = 2) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.conv = nn.Parameter(torch.empty(4, 3 * d_model).uniform_(-0.5, 0.5))
+        self.decay = nn.Sequential(nn.Linear(d_model, 16, bias=False), nn.Linear(16, d_model))
+        self.norm = nn.RMSNorm(d_model // n_heads, eps=1e-6)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split (..., 3 D) into q, k and v, each (..., H, K)."""
+        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = qkv.unbind(-3)
+        v = F.silu(v)
+        scale = q.shape[-1] ** -0.5
+        return q * scale, k, v
+
+    def log_decay(self, x: Tensor) -> Tensor:
+        """Log of the forget gate alpha of each channel of k: (..., D) -> (..., H, K)."""
+        return F.logsigmoid(widened(self.decay(x))).unflatten(-1, (self.n_heads, -1)) / 16
+
+    def merge(self, o: Tensor) -> Tensor:
+        """Join the heads' reads (..., H, K) into the output (..., D)."""
+        return self.out(self.norm(o).flatten(-2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
+        T = x.shape[1]
+        padded = F.pad(x, (0, 0, 0, -T % CHUNK))
+        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, K)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
+            g = log_alpha.cumsum(-2)  # log decay since the chunk began
+            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
+            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., K, 1)
+
+            reads = decayed_products(q, k, g)  # (B, H, N, C, C)
+            write = (k * to_end).mT @ v  # (B, H, N, K, K)
+            states = chunk_states(whole, write)
+            o = reads @ v + (q * from_start) @ states  # (B, H, N, C, K)
+        o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
+        return self.merge(o)
+
+    def step(
+        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
+        qkv = self.qkv(x_t)
+        recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
+        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = self.log_decay(x_t).exp().unsqueeze(-1) * S
+        S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
+        o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
+        return self.merge(o), (S, window[:, 1:])
+
+
+class Block(nn.Module):
+    """A mixer and an MLP, each behind a norm and beside a skip connection."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.mixer_norm = nn.RMSNorm(d_model)
+        self.mixer = Mixer(d_model, n_heads)
+        self.mlp_norm = nn.RMSNorm(d_model)
+        self.mlp = nn.Sequential(
+            nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mixer(self.mixer_norm(x))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Candidate(lightning.LightningModule):
+    """A small language model around the mixer, for any Trainer.
+
+    A batch is (tokens, targets), both (B, T) integers; targets of -100 do not count.
+    """
+
+    def __init__(
+        self, vocab_size: int = 256, d_model: int = 64, n_heads: int = 2, lr: float = 3e-3
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.blocks = nn.Sequential(Block(d_model, n_heads), Block(d_model, n_heads))
+        self.norm = nn.RMSNorm(d_model)
+        self.head = nn.Linear(d_model, vocab_size, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits of the next token: (B, T) -> (B, T, vocab_size)."""
+        return self.head(self.norm(self.blocks(self.embedding(tokens))))
+
+    def model_step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
+        tokens, targets = batch
+        loss = F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
+        self.log(f"{stage}_loss", loss, prog_bar=True)
+        return loss
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self.model_step(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.model_step(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.model_step(batch, "test")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=self.hparams.lr)
