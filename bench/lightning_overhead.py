@@ -15,6 +15,7 @@ CPU time too: neighbours take the caches and the clock.
 import argparse
 import dataclasses
 import gc
+import math
 import os
 import sys
 import tempfile
@@ -32,9 +33,11 @@ from noctuary.bench.tasks import Task
 from noctuary.lab import shipped
 from noctuary.training.model import build_model, load_mixer, solve_ffn_width
 from noctuary.training.module import MixerTrainer, TaskData
-from noctuary.training.trial import GRADIENT_CLIP, CurveWriter, make_trainer
+from noctuary.training.trial import make_trainer
+from noctuary.training.watch import Pace, Watch
 
 GOAL = 0.05
+RATE = 5e-3
 MIXERS = ("softmax_attention", "linear_attention", "gated_delta_net")
 
 
@@ -52,7 +55,7 @@ class Setting:
         model = build_model(
             self.mixer_class, self.shape, self.task.vocab_size, self.ffn_width, seed=0
         )
-        return MixerTrainer(model, self.rung), TaskData(self.task, self.rung, seed=0)
+        return MixerTrainer(model, self.rung, RATE), TaskData(self.task, self.rung, seed=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,47 +67,30 @@ class Side:
     losses: list[float]
 
 
-class LossKeeper(CurveWriter):
-    """The curve writer of every trial, which also keeps what it averages away."""
-
-    def __init__(self, path: Path, steps: int) -> None:
-        super().__init__(path, steps)
-        self.kept: list[torch.Tensor] = []
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
-        self.kept.append(pl_module.losses[-1])
-        super().on_train_batch_end(trainer, pl_module, *rest)
-
-
 def with_lightning(setting: Setting) -> Side:
     module, data = setting.fresh()
     with tempfile.TemporaryDirectory() as folder:
-        curve = LossKeeper(Path(folder) / "curve.csv", setting.rung.steps)
-        trainer = make_trainer(setting.rung, "cpu", Path(folder), [curve])
+        pace = Pace(setting.rung.steps, 3600.0, time.monotonic, time.monotonic())
+        watch = Watch(Path(folder) / "curve.csv", pace, knowing_nothing=math.inf)
+        trainer = make_trainer("cpu", Path(folder), [watch])
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
         trainer.fit(module, datamodule=data)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        curve.close()
-    return Side(wall, cpu, [float(loss) for loss in curve.kept])
+        watch.close()
+    return Side(wall, cpu, module.losses.tolist())
 
 
 def with_bare_loop(setting: Setting) -> Side:
     module, data = setting.fresh()
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
-    optimisers, schedules = module.configure_optimizers()
-    optimiser, schedule = optimisers[0], schedules[0]["scheduler"]
-    parameters = list(module.parameters())
+    module.optimiser = module.configure_optimizers()
     module.train()
     for index, batch in enumerate(data.training):
-        optimiser.zero_grad()
-        module.training_step(batch, index).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_CLIP)
-        optimiser.step()
-        schedule.step()
+        module.training_step(batch, index)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return Side(wall, cpu, [float(loss) for loss in module.losses])
+    return Side(wall, cpu, module.losses.tolist())
 
 
 def compare(setting: Setting, pairs: int) -> dict[str, Any]:
@@ -141,7 +127,7 @@ def compare(setting: Setting, pairs: int) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--suite", default="standard-1")
+    parser.add_argument("--suite", default="standard-2")
     parser.add_argument("--task", help="task of the suite (default: its first)")
     parser.add_argument("--mixers", nargs="+", default=list(MIXERS), help="human baselines")
     parser.add_argument("--pairs", type=int, default=7, help="runs of each side")

@@ -1,12 +1,13 @@
 """Trials with real processes: small mixers that behave or do not, and an owner to be killed.
 
 Run as a script, it is the owner of a launcher that trains until it is done or killed:
-`python trial_process.py LAB MIXER SEEDS`.
+`python trial_process.py LAB MIXER SEEDS RUNG CHECKPOINT_SECONDS`.
 """
 
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from noctuary.config import TrainingSettings
 from noctuary.domain import Candidate, TrialSpec
 from noctuary.journal import Journal
 from noctuary.lab import Lab
+from noctuary.plan import TRAINER_VERSION
 from noctuary.sandbox.launcher import Launcher
-from noctuary.trials import TRAINER_VERSION, Workshop
+from noctuary.trials import Workshop
 
 FFN_WIDTH = 32
 MIXER = '''"""Projects each token, and does something on the way."""
@@ -58,20 +60,34 @@ def make_candidate(
     )
 
 
-def make_workshop(lab: Lab, launcher: Launcher, timeout: float = 60) -> Workshop:
+def make_workshop(
+    lab: Lab, launcher: Launcher, timeout: float = 60, checkpoint: float = 60
+) -> Workshop:
     settings = TrainingSettings(
-        suite=TINY.name, device="cpu", trial_timeout=timeout, memory_mb=512, workers=2
+        suite=TINY.name,
+        device="cpu",
+        trial_timeout=timeout,
+        memory_mb=512,
+        workers=2,
+        checkpoint=checkpoint,
     )
     return Workshop(lab, settings, launcher, Journal(lab.journal_path))
 
 
-def make_spec(candidate: Candidate, task: str = "mqar", seed: int = 0) -> TrialSpec:
+def make_spec(
+    candidate: Candidate,
+    task: str = "mqar",
+    seed: int = 0,
+    rung: int = 0,
+    learning_rate: float = TINY.learning_rates[0],
+) -> TrialSpec:
     return TrialSpec(
         candidate_id=candidate.candidate_id,
         suite=TINY.version,
         task=task,
-        rung=0,
+        rung=rung,
         seed=seed,
+        learning_rate=learning_rate,
         trainer=TRAINER_VERSION,
     )
 
@@ -121,15 +137,45 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+class Owner:
+    """A process that trains with a launcher of its own."""
+
+    def __init__(
+        self, lab: Lab, candidate: Candidate, *, seeds: int, rung: int = 0, checkpoint: float = 60
+    ) -> None:
+        words = [str(lab.root), candidate.path, str(seeds), str(rung), str(checkpoint)]
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, *words], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def kill_and_wait_for_all(self) -> None:
+        """Kill the owner alone; all below it has to go by itself."""
+        others = below(self.process.pid)
+        assert others
+        kill(self.process.pid)
+        self.process.wait()
+        # a server that is still warming up looks at its owner when it has done so
+        wait_until(lambda: are_gone(others), seconds=60)
+
+    def kill_all(self) -> None:
+        """Kill the owner, the server and the jobs, from the top."""
+        everything = [self.process.pid, *sorted(below(self.process.pid))]
+        for pid in everything:
+            kill(pid)
+        self.process.wait()
+        wait_until(lambda: are_gone(set(everything)), seconds=10)
+
+
 def main() -> None:
     lab, mixer, seeds = Lab(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
+    rung, checkpoint = int(sys.argv[4]), float(sys.argv[5])
     candidate = Candidate(
         candidate_id=mixer.stem, name="killed", kind="design", axes=None, path=str(mixer)
     )
     with Launcher(2, lab.logs / "launcher.log") as launcher:
-        specs = [make_spec(candidate, seed=seed) for seed in range(seeds)]
+        specs = [make_spec(candidate, seed=seed, rung=rung) for seed in range(seeds)]
         # all in one part: `train` would run the first seed alone
-        workshop = make_workshop(lab, launcher)
+        workshop = make_workshop(lab, launcher, checkpoint=checkpoint)
         workshop.train(candidate, FFN_WIDTH, specs[:1])
         workshop.train(candidate, FFN_WIDTH, specs[1:])
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noctuary.sandbox.limits import apply
+from noctuary.sandbox.limits import apply, may_use_cuda
 from noctuary.sandbox.protocol import NO_SPACE_EXIT, OUTCOME_FILE, OUTPUT_FILE, Job, JobEnd
 
 GRACE_SECONDS = 0.2
@@ -153,8 +153,8 @@ def run_job(job: Job, server: int) -> int:
     os.close(output)
     os.environ["TMPDIR"] = str(folder)
     tempfile.tempdir = str(folder)
-    cuda_possible = job.request.get("device", "cpu") != "cpu" and Path("/dev/nvidiactl").exists()
-    apply(job.limits, parent=server, address_space=not cuda_possible)
+    on_cuda = may_use_cuda(job.request.get("device", "cpu"))
+    apply(job.limits, parent=server, address_space=not on_cuda)
     try:
         outcome = perform(job, folder)
     except BaseException as error:  # whatever a candidate raises is its outcome, never ours
@@ -191,12 +191,14 @@ def perform(job: Job, folder: Path) -> dict[str, Any]:
 
 def failure(error: BaseException) -> dict[str, Any]:
     """Return the outcome of a job that raised: a status and one line of reason."""
-    from noctuary.training.module import Diverged
+    from noctuary.training.watch import Diverged, TooSlow
 
     line = (str(error).strip().splitlines() or [""])[0][:300]
     reason = f"{type(error).__name__}: {line}"
     if isinstance(error, Diverged):
         return {"status": "diverged", "reason": line}
+    if isinstance(error, TooSlow):
+        return {"status": "timeout", "reason": line}
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or "DefaultCPUAllocator: can't allocate memory" in str(error):
         return {"status": "oom", "reason": reason}

@@ -18,9 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from noctuary.errors import WorkerLost
+from noctuary.sandbox.limits import may_use_cuda
 from noctuary.sandbox.protocol import Job, JobEnd
 
 START_TIMEOUT = 180.0
+
+GPU_SLOTS = 4
+"""Trials at once on a GPU: a small one leaves it idle most of the time."""
 
 Turn = tuple[float, ...]
 """Of jobs that wait for a slot, the one with the smallest turn gets it."""
@@ -30,6 +34,11 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_slots(device: str) -> int:
+    """Return how many trials to run at once: one a core, or some that share a GPU."""
+    return GPU_SLOTS if may_use_cuda(device) else usable_cores()
 
 
 class Launcher:

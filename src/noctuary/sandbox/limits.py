@@ -28,6 +28,11 @@ class Limits(BaseModel):
     memory_mb: int
 
 
+def may_use_cuda(device: str) -> bool:
+    """Say whether a job for this device may find a GPU, without asking CUDA."""
+    return device != "cpu" and Path("/dev/nvidiactl").exists()
+
+
 def apply(limits: Limits, *, parent: int, address_space: bool) -> None:
     """Bind this process to the limits and to the life of its parent.
 

@@ -11,6 +11,7 @@ JobKind = Literal["trial", "audit", "probe"]
 NO_SPACE_EXIT = 28
 """Exit status of a job whose own files found no room: the disk is to blame, not the candidate."""
 
+CHECKPOINT_FILE = "checkpoint"
 OUTCOME_FILE = "outcome.json"
 OUTPUT_FILE = "output.log"
 

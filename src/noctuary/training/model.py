@@ -1,7 +1,8 @@
 """The model around a mixer: embedding, pre-norm blocks, head; and its parameter budget.
 
-Covers loading a mixer from its file and solving for the feed-forward width that makes models
-with different mixers equally large. Does not judge the mixer (`audit`).
+Covers loading a mixer from its file, holding its outputs to their shape in every forward pass,
+and solving for the feed-forward width that makes models with different mixers equally large.
+Does not judge the mixer (`audit`).
 """
 
 import importlib.util
@@ -17,6 +18,10 @@ from noctuary.bench.suite import ModelShape
 
 class SizeMismatch(ValueError):
     """No feed-forward width brings the model to the parameter budget."""
+
+
+class WrongOutput(RuntimeError):
+    """A mixer returned something else than its input's shape in floating point."""
 
 
 def load_mixer(path: Path, class_name: str = "Mixer") -> type[nn.Module]:
@@ -57,9 +62,31 @@ class Block(nn.Module):
         mixed = self.mixer(self.mixer_norm(x))
         auxiliary = x.new_zeros(())
         if isinstance(mixed, tuple):
-            mixed, auxiliary = mixed[0], mixed[1]
+            # the layers of others return caches or nothing in the second place
+            if len(mixed) > 1 and _is_scalar(mixed[1]):
+                auxiliary = mixed[1].reshape(())
+            mixed = mixed[0] if mixed else None
+        _require_like(x, mixed)
         x = x + mixed
         return x + self.mlp(self.mlp_norm(x)), auxiliary
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point()
+
+
+def _require_like(x: Tensor, mixed: object) -> None:
+    """Raise WrongOutput unless the mixer's output adds to the stream x: (B, T, D)."""
+    if isinstance(mixed, Tensor) and mixed.shape == x.shape:
+        if mixed.dtype == x.dtype:
+            return
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind) and mixed.dtype == torch.get_autocast_dtype(kind):
+            return
+    seen = type(mixed).__name__
+    if isinstance(mixed, Tensor):
+        seen = f"{tuple(mixed.shape)} {mixed.dtype}"
+    raise WrongOutput(f"the mixer returned {seen}; expected {tuple(x.shape)} {x.dtype}")
 
 
 class SequenceModel(nn.Module):

@@ -12,28 +12,49 @@ import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import IterableDataset
 
 from noctuary.bench.suite import Rung
-from noctuary.bench.tasks import IGNORED, Task
-from noctuary.training.model import SequenceModel
+from noctuary.bench.tasks import IGNORED, Split, Task
+from noctuary.training.model import SequenceModel, WrongOutput
 
 Batch = tuple[Tensor, Tensor]
 
+GRADIENT_CLIP = 1.0
+"""Largest Euclidean norm of all gradients together."""
 
-class Diverged(RuntimeError):
-    """The training loss is not finite."""
+TEST_BATCH = 4
+"""Tokens of a test batch, in training batches: larger ones are cheaper, and keep no gradients."""
 
 
 class MixerTrainer(lightning.LightningModule):
-    """Trains a `SequenceModel`; the network comes in from outside."""
+    """Trains a `SequenceModel`; the network comes in from outside.
 
-    def __init__(self, model: SequenceModel, rung: Rung) -> None:
+    It takes the optimiser's step itself: the norm of the gradients is wanted, and Lightning's
+    closures around an automatic step cost as much again as the rest of its loop.
+
+    Attributes:
+        steps_done: optimiser steps so far, those before an interruption included.
+        losses: training loss in nats of every step, (steps,), on the device; zero where not
+            yet done. `norms` holds the gradients' norms before clipping likewise.
+        totals: of the evaluation: summed loss, hits, scored positions.
+    """
+
+    losses: Tensor
+    norms: Tensor
+    totals: Tensor
+
+    def __init__(self, model: SequenceModel, rung: Rung, learning_rate: float) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.model = model
         self.rung = rung
-        self.losses: list[Tensor] = []
-        self.totals = torch.zeros(3, dtype=torch.float64)  # summed loss, hits, scored positions
+        self.learning_rate = learning_rate
+        self.steps_done = 0
+        self.register_buffer("losses", torch.zeros(rung.steps))
+        self.register_buffer("norms", torch.zeros(rung.steps))
+        self.register_buffer("totals", torch.zeros(3, dtype=torch.float64))
 
     def model_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean cross entropy in nats over the scored positions, auxiliary loss, logits."""
@@ -42,28 +63,46 @@ class MixerTrainer(lightning.LightningModule):
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
         return loss, auxiliary, logits
 
-    def training_step(self, batch: Batch, _index: int) -> Tensor:
-        loss, auxiliary, _ = self.model_step(batch)
-        self.losses.append(loss.detach())
-        return loss + auxiliary
+    def raw_optimiser(self) -> torch.optim.Optimizer:
+        """Return the optimiser without Lightning's wrapper, once training has begun."""
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, torch.optim.Optimizer)
+        return optimiser
+
+    def on_train_start(self) -> None:
+        self.optimiser = self.raw_optimiser()
+
+    def training_step(self, batch: Batch, _index: int) -> None:
+        step = self.steps_done
+        try:
+            loss, auxiliary, _ = self.model_step(batch)
+        except WrongOutput as error:
+            raise WrongOutput(f"{error}, at step {step + 1}") from error
+        self.optimiser.zero_grad()
+        (loss + auxiliary).backward()  # type: ignore[no-untyped-call]
+        (group,) = self.optimiser.param_groups
+        norm = clip_grad_norm_(group["params"], GRADIENT_CLIP)
+        group["lr"] = self.learning_rate * self._relative_rate(step)
+        self.optimiser.step()
+        self.losses[step] = loss.detach()
+        self.norms[step] = norm
+        self.steps_done = step + 1
 
     def test_step(self, batch: Batch, _index: int) -> None:
         loss, _, logits = self.model_step(batch)
         scored = batch[1] != IGNORED
         hits = ((logits.argmax(-1) == batch[1]) & scored).sum()
         count = scored.sum()
-        self.totals += torch.stack([loss.double() * count, hits.double(), count.double()]).cpu()
+        self.totals += torch.stack([loss.double() * count, hits.double(), count.double()])
 
-    def configure_optimizers(self) -> Any:
-        optimiser = torch.optim.AdamW(
-            self.parameters(),
-            lr=self.rung.learning_rate,
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.learning_rate,
             weight_decay=self.rung.weight_decay,
             betas=(0.9, 0.95),
             fused=True,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._relative_rate)
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     def _relative_rate(self, step: int) -> float:
         warmup = max(1, self.rung.steps // 10)
@@ -74,12 +113,18 @@ class MixerTrainer(lightning.LightningModule):
 
 
 class TaskBatches(IterableDataset[Batch]):
-    """The batches of one split, generated at once and cut without copying."""
+    """The batches of one split, generated at once and cut without copying.
 
-    def __init__(self, task: Task, *, count: int, batch_size: int, seed: int, train: bool) -> None:
-        inputs, targets = task.sequences(count * batch_size, seed, "train" if train else "test")
-        self.inputs = torch.from_numpy(inputs).view(count, batch_size, -1)
-        self.targets = torch.from_numpy(targets).view(count, batch_size, -1)
+    Args:
+        start: the first batch to give; those before it were given in an earlier life.
+    """
+
+    def __init__(
+        self, task: Task, *, count: int, batch_size: int, seed: int, split: Split, start: int = 0
+    ) -> None:
+        inputs, targets = task.sequences(count * batch_size, seed, split)
+        self.inputs = torch.from_numpy(inputs).view(count, batch_size, -1)[start:]
+        self.targets = torch.from_numpy(targets).view(count, batch_size, -1)[start:]
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(zip(self.inputs, self.targets, strict=True))
@@ -89,24 +134,37 @@ class TaskBatches(IterableDataset[Batch]):
 
 
 class TaskData(lightning.LightningDataModule):
-    """Training and test batches of a task. The order of the data depends on the seed alone."""
+    """Training and test batches of a task. The order of the data depends on the seed alone.
 
-    def __init__(self, task: Task, rung: Rung, seed: int) -> None:
+    The batches are whole already, so Lightning gets them without a `DataLoader` between.
+
+    Args:
+        start: the optimiser steps that are done.
+    """
+
+    def __init__(self, task: Task, rung: Rung, seed: int, start: int = 0) -> None:
         super().__init__()
         self.batch_size = max(1, rung.tokens_per_step // task.length)
+        test_batch = max(1, TEST_BATCH * rung.tokens_per_step // task.test_length)
+        test_batch = min(test_batch, rung.test_sequences)
         self.training = TaskBatches(
-            task, count=rung.steps, batch_size=self.batch_size, seed=seed, train=True
+            task,
+            count=rung.steps,
+            batch_size=self.batch_size,
+            seed=seed,
+            split="train",
+            start=start,
         )
         self.testing = TaskBatches(
             task,
-            count=max(1, rung.test_sequences // self.batch_size),
-            batch_size=self.batch_size,
+            count=rung.test_sequences // test_batch,
+            batch_size=test_batch,
             seed=seed,
-            train=False,
+            split="test",
         )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.training, batch_size=None)
+    def train_dataloader(self) -> Any:
+        return self.training
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.testing, batch_size=None)
+    def test_dataloader(self) -> Any:
+        return self.testing
