@@ -22,11 +22,12 @@ import duckdb
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from noctuary.bench.suite import suite_by_name
 from noctuary.cli.display import Display, say_end
+from noctuary.config import Settings
 from noctuary.errors import CheckFailed
 from noctuary.journal import Journal
 from noctuary.lab import Lab, read_json
+from noctuary.plan import suite_of
 from noctuary.sandbox.launcher import usable_cores
 
 COLUMNS = 120
@@ -72,7 +73,7 @@ def live_display(lab: Lab, api: str, night: str) -> bytes:
 def _suite_of(lab: Lab) -> str:
     """Return the version of the suite that the last night worked on."""
     asked = read_json(lab.root / "night.json")["request"]
-    return suite_by_name(asked["settings"]["training"]["suite"]).version
+    return suite_of(Settings.model_validate(asked["settings"]).training).version
 
 
 def _events_of(lab: Lab, night: str) -> list[dict[str, Any]]:

@@ -1,12 +1,12 @@
 """Stage 6: what the trials say, and what that teaches the next cycle."""
 
+from noctuary.analysis import Board, insights_from
 from noctuary.analysis import analyse as analyse_archive
-from noctuary.analysis import insights_from
-from noctuary.bench.suite import suite_by_name
 from noctuary.candidates import REFERENCE
 from noctuary.domain import Candidate, Finding, Gap
 from noctuary.night import CycleRun
-from noctuary.trials import TRAINER_VERSION, Trained
+from noctuary.plan import TRAINER_VERSION, rung_seeds, suite_of
+from noctuary.trials import Trained
 from tasks.stage import stage
 from tasks.workbench import archive_of
 
@@ -17,19 +17,24 @@ def analyse(
 ) -> list[Finding]:
     archive = archive_of(run)
     # findings are read from the archive; gap and trained are inputs so that the key holds them
+    suite, seeds = suite_of(run.settings.training), run.settings.training.seeds
+    screening, results = (
+        Board(suite.version, rung, TRAINER_VERSION, rung_seeds(suite, rung, seeds))
+        for rung in (0, suite.top)
+    )
     findings = analyse_archive(
         archive,
         run.cycle,
-        suite_by_name(run.settings.training.suite).version,
         [c.candidate_id for c in candidates if c.kind == "design"],
-        trainer=TRAINER_VERSION,
-        seeds=range(run.settings.training.seeds),
+        screening=screening,
+        results=results,
     )
     archive.record_findings(findings)
     archive.record_insights(
         insights_from(
             findings,
             {c.candidate_id: c.axes for c in candidates if c.axes is not None},
+            capabilities={task.name: task.capability for task in suite.tasks},
             ignoring=[c.candidate_id for c in candidates if c.name == REFERENCE],
         )
     )

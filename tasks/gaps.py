@@ -8,6 +8,7 @@ from noctuary.gap import gap_markdown, gap_title, synthesise_gap
 from noctuary.knowledge import Knowledge
 from noctuary.literature.fetch import Literature
 from noctuary.night import CycleRun
+from noctuary.plan import suite_of
 from tasks.stage import stage
 from tasks.workbench import archive_of, journal_of
 
@@ -24,6 +25,7 @@ def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
         earlier=knowledge.earlier_gaps(),
         cycle=run.cycle.number,
         rng=seeded(run.cycle, "gap"),
+        capabilities=suite_of(run.settings.training).capabilities,
     )
     archive.record_gap(gap)
     journal_of(run).write("gap named", question=gap.question)

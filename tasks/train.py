@@ -1,4 +1,4 @@
-"""Stage 5: train one candidate on every task and seed of the suite."""
+"""Stage 5: train one candidate on the tasks of the suite, on one rung."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from noctuary.domain import Audit, Candidate
 from noctuary.night import CycleRun
-from noctuary.trials import Trained, specs_of
+from noctuary.trials import Trained
 from tasks.stage import stage
 from tasks.workbench import archive_of, journal_of, workshop_of
 
@@ -17,11 +17,15 @@ CANDIDATES_AT_ONCE = 2
 """Two keep every slot busy while one of them has its last trials to go."""
 
 
-@stage("train", timeout_seconds=86400, tags=(ACCELERATOR,), label="train {candidate.name}")
-def train(run: CycleRun, candidate: Candidate, verdict: Audit) -> Trained:
+@stage(
+    "train", timeout_seconds=86400, tags=(ACCELERATOR,), label="train {candidate.name}, rung {rung}"
+)
+def train(run: CycleRun, candidate: Candidate, verdict: Audit, rung: int) -> Trained:
     workshop = workshop_of(run)
-    specs = specs_of(candidate, run.settings.training) if verdict.accepted else ()
-    artifact = create_progress_artifact(0.0, description=f"trials of {candidate.name}")
+    specs = workshop.plan(candidate.candidate_id, rung) if verdict.accepted else ()
+    artifact = create_progress_artifact(
+        0.0, description=f"trials of {candidate.name} on rung {rung}"
+    )
     assert isinstance(artifact, UUID)
 
     def told(done: int) -> None:
@@ -33,6 +37,7 @@ def train(run: CycleRun, candidate: Candidate, verdict: Audit) -> Trained:
         "candidate trained",
         candidate=candidate.name,
         kind=candidate.kind,
+        rung=rung,
         score=trained.score,
         reason=verdict.reason or trained.reason,
     )

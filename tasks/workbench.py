@@ -9,7 +9,7 @@ from noctuary.config import Settings
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.night import CycleRun
-from noctuary.sandbox.launcher import Launcher, usable_cores
+from noctuary.sandbox.launcher import Launcher, default_slots
 from noctuary.trials import Workshop
 
 
@@ -39,7 +39,7 @@ def workshop_of(run: CycleRun) -> Workshop:
 
 
 def slots(settings: Settings) -> int:
-    return settings.training.workers or usable_cores()
+    return settings.training.workers or default_slots(settings.training.device)
 
 
 @functools.cache

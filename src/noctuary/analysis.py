@@ -9,7 +9,7 @@ and proves nothing.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from noctuary.archive import Archive
 from noctuary.domain import Axes, Capability, Cycle, Finding, Insight
@@ -18,15 +18,6 @@ from noctuary.words import counted
 
 ALL_TASKS = "all"
 
-TASK_CAPABILITIES: dict[str, Capability] = {
-    "mqar": "recall",
-    "recall": "recall",
-    "parity": "state_tracking",
-    "copying": "compression",
-    "text": "language_modelling",
-}
-"""task -> the capability it measures; the mean over the tasks measures none in particular."""
-
 LARGE_EFFECT = 0.1
 """A difference in score that nobody would call noise or a detail: it has full strength."""
 
@@ -34,46 +25,52 @@ _DECIMALS = 6
 """Findings are rounded, so that their ids do not hang on the last bits of a sum."""
 
 
+class Board(NamedTuple):
+    """The trials that are compared with each other.
+
+    Attributes:
+        suite: the suite as in `TrialSpec.suite`.
+        trainer: the trainer version as in `TrialSpec.trainer`; None for any.
+        seeds: only these; None for all. Name them where more may be run later.
+    """
+
+    suite: str
+    rung: int
+    trainer: str | None = None
+    seeds: Sequence[int] | None = None
+
+
 def analyse(
-    archive: Archive,
-    cycle: Cycle,
-    suite: str,
-    design_ids: Sequence[str],
-    *,
-    rung: int = 0,
-    trainer: str | None = None,
-    seeds: Collection[int] | None = None,
+    archive: Archive, cycle: Cycle, design_ids: Sequence[str], *, screening: Board, results: Board
 ) -> tuple[Finding, ...]:
     """Return the findings of a cycle, sorted; the same whenever it is asked again.
 
-    Designs of later cycles do not count. Trials of the same candidates on further seeds would:
-    name the cycle's `seeds` where more may be run later.
+    Designs of later cycles do not count.
 
     Args:
-        suite: the suite as in `TrialSpec.suite`.
         design_ids: the cycle's own designs; those without an `ok` trial have no finding.
-        trainer: the trainer version as in `TrialSpec.trainer`; None for any.
+        screening: the first rung. Every design was there, so the mechanisms are compared on it.
+        results: the last rung, where designs are compared with the baselines.
     """
-    board = {
-        "suite": suite,
-        "rung": rung,
-        "trainer": trainer,
-        "seeds": None if seeds is None else sorted(seeds),
-        "max_cycle": cycle.number,
-    }
-    differences = archive.query("paired_differences", candidates=sorted(set(design_ids)), **board)
-    effects = archive.query("mechanism_effects", **board)
-    findings = [_comparison(row, cycle.number) for row in differences]
-    findings += [_mechanism(row, cycle.number) for row in _without_mirrors(effects)]
+    wanted = sorted(set(design_ids))
+    differences = archive.query("paired_differences", candidates=wanted, **_asked(results, cycle))
+    effects = archive.query("mechanism_effects", **_asked(screening, cycle))
+    findings = [_comparison(row, cycle.number, results.rung) for row in differences]
+    findings += [_mechanism(row, cycle.number, screening.rung) for row in _without_mirrors(effects)]
     return tuple(sorted(findings, key=lambda f: (f.kind, f.subject, f.task, f.baseline)))
+
+
+def _asked(board: Board, cycle: Cycle) -> dict[str, Any]:
+    seeds = None if board.seeds is None else sorted(board.seeds)
+    return {**board._asdict(), "seeds": seeds, "max_cycle": cycle.number}
 
 
 def insights_from(
     findings: Iterable[Finding],
     axes: Mapping[str, Axes] | None = None,
     *,
+    capabilities: Mapping[str, Capability],
     ignoring: Collection[str] = (),
-    capabilities: Mapping[str, Capability] = TASK_CAPABILITIES,
 ) -> tuple[Insight, ...]:
     """Return what the findings teach about mechanisms, sorted.
 
@@ -83,8 +80,8 @@ def insights_from(
 
     Args:
         axes: candidate id -> its axes; designs that are not in it give no insights.
+        capabilities: task -> the capability it measures; other tasks give no insights.
         ignoring: baselines that are not asked to be beaten (quadratic references).
-        capabilities: task -> capability; other tasks give no insights.
     """
     toughest: dict[tuple[str, str], Finding] = {}
     chosen: list[tuple[Finding, tuple[str, ...]]] = []
@@ -145,7 +142,7 @@ def _insight(finding: Finding, mechanisms: tuple[str, ...], capability: Capabili
     )
 
 
-def _comparison(row: Mapping[str, Any], cycle: int) -> Finding:
+def _comparison(row: Mapping[str, Any], cycle: int, rung: int) -> Finding:
     effect, low, high = _rounded(row["effect"], row["low"], row["high"])
     return Finding(
         cycle=cycle,
@@ -153,6 +150,7 @@ def _comparison(row: Mapping[str, Any], cycle: int) -> Finding:
         subject=row["candidate_id"],
         baseline=row["baseline_id"],
         task=row["task"],
+        rung=rung,
         effect=effect,
         low=low,
         high=high,
@@ -165,7 +163,7 @@ def _comparison(row: Mapping[str, Any], cycle: int) -> Finding:
     )
 
 
-def _mechanism(row: Mapping[str, Any], cycle: int) -> Finding:
+def _mechanism(row: Mapping[str, Any], cycle: int, rung: int) -> Finding:
     effect, low, high = _rounded(row["effect"], row["low"], row["high"])
     mechanism = f"{row['axis']}={row['value']}"
     return Finding(
@@ -174,6 +172,7 @@ def _mechanism(row: Mapping[str, Any], cycle: int) -> Finding:
         subject=mechanism,
         baseline=f"{row['axis']}!={row['value']}",
         task=row["task"],
+        rung=rung,
         effect=effect,
         low=low,
         high=high,

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
-from noctuary.canonical import source_id
+from noctuary.canonical import parsed, source_id
 from noctuary.domain import Axes, Candidate, Design
 from noctuary.errors import UsageError
 from noctuary.lab import Lab, shipped, write_atomically
@@ -71,7 +71,7 @@ def file_candidate(lab: Lab, path: Path) -> Candidate:
 
 def genome_of(source: str) -> Axes | None:
     """Return the literal `GENOME` of a mixer file, or None where it has none."""
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == "GENOME" for target in node.targets
         ):
@@ -100,7 +100,7 @@ def _human_files() -> list[Path]:
 def _text(path: Path) -> str:
     try:
         source = path.read_text(encoding="utf-8")
-        ast.parse(source)
+        parsed(source)
     except (OSError, ValueError, SyntaxError, RecursionError) as error:
         raise UsageError(
             f"{path} is no Python file ({' '.join(str(error).split())}); expected one that "

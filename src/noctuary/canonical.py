@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import threading
 import tokenize
 from collections.abc import Iterator
 from itertools import accumulate
@@ -53,6 +54,22 @@ def source_id(source: str) -> str:
     return hashlib.sha256(canonical_source(source).encode("utf-8")).hexdigest()[:ID_LENGTH]
 
 
+_parsing = threading.Lock()
+
+
+def parsed(source: str) -> ast.Module:
+    """Return the syntax tree of a source, one thread at a time.
+
+    Python 3.11 counts the depth of a tree for the whole process, and two threads that parse at
+    once can make it raise SystemError (CPython issue 106905).
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: as `ast.parse` does.
+    """
+    with _parsing:
+        return ast.parse(source)
+
+
 def canonical_source(source: str) -> str:
     """Return the source without docstrings, comments, blank lines and trailing spaces.
 
@@ -65,7 +82,7 @@ def canonical_source(source: str) -> str:
     """
     text = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     try:
-        tree = ast.parse(text)
+        tree = parsed(text)
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (ValueError, tokenize.TokenError, RecursionError, MemoryError) as error:
         raise SyntaxError(f"the text is not Python: {error}") from error

@@ -63,19 +63,28 @@ class TrainingSettings(Section):
 
     Attributes:
         suite: name of the suite in `bench.suite.SUITES`.
-        seeds: trials per candidate and task.
-        workers: trials at once; 0 means one a core (CPU) or one (GPU).
+        text: what the text task is about: empty for the shipped corpus, a file or folder, or
+            `hf:NAME[:CONFIG[:SPLIT[:COLUMN]]]` for a Hugging Face dataset.
+        seeds: trials per candidate and task on the last rung.
+        workers: trials at once; 0 means one a core, or four that share a GPU.
         device: `auto` takes the GPU where torch sees one.
         trial_timeout: wall seconds after which a trial is ended with status `timeout`.
         memory_mb: memory that a trial may take before its status is `oom`.
+        checkpoint: a trial that takes longer than this is kept on disk this often, and goes on
+            from there when everything was killed.
+        compile: compile the model where that pays, which is in long trainings on a GPU; it starts
+            processes.
     """
 
-    suite: str = "standard-1"
+    suite: str = "standard-2"
+    text: str = ""
     seeds: int = Field(default=3, ge=2, le=100)
     workers: int = Field(default=0, ge=0, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trial_timeout: Duration = 120.0
     memory_mb: int = Field(default=4096, ge=256)
+    checkpoint: Duration = 60.0
+    compile: bool = False
 
 
 class LiteratureSettings(Section):

@@ -88,7 +88,7 @@ class Gap(Value):
         evidence_against: insight ids that speak against it.
         findings: ids of our own findings that led here.
         papers_covering: papers whose design combines the mechanisms.
-        trials_covering: `ok` trials of designs that combine them, before this cycle.
+        trials_covering: tasks on which designs that combine them were tried, before this cycle.
         expected_effect: difference in score against the best human baseline.
         refuted_if: the result that would answer the question with no.
     """
@@ -116,13 +116,14 @@ class Candidate(Value):
     Attributes:
         candidate_id: hash of the canonical source.
         name: for people; unique among the human baselines.
+        kind: `foreign` for a file that somebody had evaluated; it takes no part in the search.
         axes: the point in the design space, or None for a mixer outside it.
         path: where the file lies.
     """
 
     candidate_id: str
     name: str
-    kind: Literal["human", "design"]
+    kind: Literal["human", "design", "foreign"]
     axes: Axes | None
     path: str
 
@@ -184,13 +185,18 @@ class Audit(Value):
 
 
 class TrialSpec(Value):
-    """What fixes one training run completely; its hash is the trial's id."""
+    """What fixes one training run completely; its hash is the trial's id.
+
+    Attributes:
+        learning_rate: peak of the schedule.
+    """
 
     candidate_id: str
     suite: str
     task: str
     rung: int = Field(ge=0)
     seed: int = Field(ge=0)
+    learning_rate: float = Field(gt=0)
     trainer: str
 
     @property
@@ -203,11 +209,13 @@ class Trial(Value):
 
     Attributes:
         reason: why the status is not `ok`, one line.
-        score: share of the chance-level loss that was removed: 0 chance, 1 perfect.
-        metrics: further measurements of the final evaluation (loss in nats, accuracy).
+        score: 0 chance, 1 perfect and learnt at once; its parts are in `bench.suite.ScoreWeights`.
+        metrics: what the score is made of and what stands beside it; the names and units are in
+            `training.measures`.
         parameters: trainable parameters, embedding included.
         steps, tokens: what was trained.
-        seconds: wall seconds by part: `setup`, `train`, `evaluate`, `total`.
+        seconds: wall seconds by part: `setup`, `train`, `evaluate`, `measure`, `total`; `earlier`
+            is training before an interruption.
         environment: what else decides the numbers: device, threads, versions.
     """
 
@@ -232,6 +240,7 @@ class Finding(Value):
         subject: a candidate id, or a mechanism.
         baseline: the candidate id or mechanism compared against.
         task: a task, or `all` for the mean over the tasks of the suite.
+        rung: where the trials were run.
         effect, low, high: difference in score with its 95 % interval; the bounds are None
             where there are too few observations for one.
         n: independent observations behind the interval.
@@ -242,6 +251,7 @@ class Finding(Value):
     subject: str
     baseline: str
     task: str
+    rung: int
     effect: float
     low: float | None
     high: float | None

@@ -30,18 +30,15 @@ OWN_WEIGHT = 4.0
 EXPLORATION = 0.02
 """Score that a pair nobody has combined is worth beyond its expected effect."""
 FEW_PAPERS = 2
-FEW_TRIALS = 27
-"""A pair with more papers or more `ok` trials is no gap while there are others."""
-TRIALS_A_PAPER = 9
-"""`ok` trials (three tasks, three seeds) that tell as much about a pair as a paper does."""
+FEW_TRIALS = 12
+"""A pair with more papers or more tasks tried is no gap while there are others."""
+TRIALS_A_PAPER = 4
+"""Tasks on which designs were tried (four a design) that tell as much about a pair as a paper."""
 LEAST_EFFECT = 0.005
 """No difference below this counts as help, whatever was expected."""
 NAMED = 12
 """Insights that a gap names for each side, the weightiest; after many nights there are hundreds."""
 FINDING = "finding:"
-
-MEASURED: tuple[Capability, ...] = ("recall", "language_modelling")
-"""What the first suite measures; a gap about anything else could not be refuted."""
 
 
 class Tried(Value):
@@ -50,7 +47,7 @@ class Tried(Value):
     Attributes:
         axes: its point in the design space; None for a mixer outside it.
         cycle: the cycle that trained it first.
-        trials: its trials with status `ok`.
+        trials: tasks with a score on the first rung.
     """
 
     name: str
@@ -128,13 +125,16 @@ def synthesise_gap(
     earlier: Sequence[Gap],
     cycle: int,
     rng: Random,
-    capabilities: tuple[Capability, ...] = MEASURED,
+    capabilities: tuple[Capability, ...],
 ) -> Gap:
-    """Return the question of this cycle. The order of the inputs does not matter.
+    """Return the question of this cycle. The order of the papers and insights does not matter.
 
     Only what earlier cycles left counts, so that a resumed cycle asks the same question. A pair
     that was posed before, or is covered well, comes back only when no other is left; one that
     our own findings call harmful never does. `rng` breaks ties.
+
+    Args:
+        capabilities: what the suite measures; a gap about anything else could not be refuted.
 
     Raises:
         CheckFailed: our own findings speak against every pair.
@@ -184,9 +184,9 @@ def synthesise_gap(
         trials_covering=chosen.trials,
         expected_effect=round(chosen.expected, 4),
         refuted_if=(
-            f"for every trained design that has both mechanisms, the 95 % interval of the paired "
-            f"difference in {_plain(chosen.capability)} score to the best human baseline ends "
-            f"below {enough:+.3f}"
+            f"for every design with both mechanisms that got to the last rung, the 95 % interval "
+            f"of the paired difference in {_plain(chosen.capability)} score to the best human "
+            f"baseline ends below {enough:+.3f}"
         ),
     )
 
@@ -195,7 +195,7 @@ def evidence_table(
     papers: Sequence[Paper],
     insights: Sequence[Insight],
     tried: Sequence[Tried],
-    capabilities: tuple[Capability, ...] = MEASURED,
+    capabilities: tuple[Capability, ...],
 ) -> dict[tuple[str, Capability], Evidence]:
     """Return what is known of each mechanism and each of these capabilities."""
     coverage, table = _Coverage.over(papers, tried), {}

@@ -4,16 +4,16 @@ Every question names the cycle that asks, and what later cycles or a half-finish
 same cycle left does not count. So a rerun of a cycle knows exactly what its first run knew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from noctuary.archive.rows import Row
 from noctuary.archive.store import Archive
-from noctuary.bench.suite import suite_by_name
+from noctuary.bench.rungs import promoted
 from noctuary.config import TrainingSettings
 from noctuary.domain import Cycle, Finding, Gap, Insight
 from noctuary.gap import Tried
+from noctuary.plan import TRAINER_VERSION, rung_seeds, suite_of
 from noctuary.selection import Scored
-from noctuary.trials import TRAINER_VERSION
 
 
 class Knowledge:
@@ -26,8 +26,8 @@ class Knowledge:
     def __init__(self, archive: Archive, cycle: Cycle, settings: TrainingSettings) -> None:
         self.archive = archive
         self.before = cycle.number - 1
-        self.suite = suite_by_name(settings.suite).version
-        self.seeds = list(range(settings.seeds))
+        self.suite = suite_of(settings)
+        self.seeds = settings.seeds
 
     def own_insights(self) -> tuple[Insight, ...]:
         """Return what our own trials taught, in earlier cycles."""
@@ -37,7 +37,8 @@ class Knowledge:
         return tuple(gap for gap in self.archive.gaps() if gap.cycle <= self.before)
 
     def scored(self) -> tuple[Scored, ...]:
-        """Return the candidates with complete scores, best first."""
+        """Return the candidates with complete scores on the first rung, best first."""
+        final = {row["candidate_id"]: row["score"] for row in self._scores(self.suite.top)}
         return tuple(
             Scored(
                 candidate_id=row["candidate_id"],
@@ -45,14 +46,24 @@ class Knowledge:
                 kind=row["kind"],
                 axes=row["axes"],
                 score=row["score"],
+                final=final.get(row["candidate_id"]),
             )
-            for row in self._scores()
-            if row["complete"]
+            for row in self._scores(0)
         )
+
+    def promoted(self, contenders: Collection[str], rung: int) -> tuple[str, ...]:
+        """Return the contenders that go on from a rung, best first.
+
+        They stand beside all designs of earlier cycles; their own scores must be recorded.
+        """
+        own = self._scores(rung, upto=self.before + 1)
+        rows = self._scores(rung) + [row for row in own if row["candidate_id"] in contenders]
+        scores = {row["candidate_id"]: row["score"] for row in rows if row["kind"] == "design"}
+        return promoted(scores, self.suite.rungs[rung].keep, contenders)
 
     def tried(self) -> tuple[Tried, ...]:
         """Return every design proposed so far, and the human mixers, with their `ok` trials."""
-        count = {row["candidate_id"]: row["n_seeds"] * len(row["tasks"]) for row in self._scores()}
+        count = {row["candidate_id"]: len(row["tasks"]) for row in self._scores(0, complete=False)}
         designs = [
             Tried(
                 name=design.name,
@@ -86,14 +97,16 @@ class Knowledge:
             and finding.subject in candidate_ids
         )
 
-    def _scores(self) -> list[Row]:
-        if self.before == 0:  # the baselines are trained in the first cycle: nothing has a score
+    def _scores(self, rung: int, *, upto: int | None = None, complete: bool = True) -> list[Row]:
+        cycle = self.before if upto is None else upto
+        if cycle == 0:  # the baselines are trained in the first cycle: nothing has a score
             return []
-        return self.archive.query(
+        rows = self.archive.query(
             "scores",
-            suite=self.suite,
-            rung=0,
+            suite=self.suite.version,
+            rung=rung,
             trainer=TRAINER_VERSION,
-            seeds=self.seeds,
-            max_cycle=self.before,
+            seeds=rung_seeds(self.suite, rung, self.seeds),
+            max_cycle=cycle,
         )
+        return [row for row in rows if row["complete"] or not complete]

@@ -55,6 +55,7 @@ class Lab:
         self.cycles = self.root / "cycles"
         self.logs = self.root / "logs"
         self.work = self.root / "work"
+        self.corpora = self.root / "corpora"
         self.prefect = self.root / "prefect"
         self.journal_path = self.logs / "journal.jsonl"
 

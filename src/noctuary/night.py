@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from noctuary.bench.suite import suite_by_name
 from noctuary.canonical import content_id
 from noctuary.config import Settings
 from noctuary.domain import Cycle, Value
 from noctuary.errors import CheckFailed
 from noctuary.lab import Lab, write_atomically
+from noctuary.plan import steps_a_design, suite_of
 
 MAX_FAILED_IN_A_ROW = 2
 """A night ends when so many cycles have failed one after another."""
@@ -61,6 +61,7 @@ class CycleSummary(Value):
 
     Attributes:
         trials: training runs that this cycle executed, without those found finished.
+        steps: optimiser steps of those.
         seconds: wall seconds from the first stage to the last.
     """
 
@@ -70,6 +71,7 @@ class CycleSummary(Value):
     designs: tuple[str, ...]
     accepted: int
     trials: int
+    steps: int
     seconds: float
     best_design: str | None
     statement: str
@@ -89,7 +91,7 @@ def plan_cycle(request: NightRequest, number: int) -> CycleRun:
     fingerprint = content_id(
         {
             "settings": settings.settings_id,
-            "suite": suite_by_name(settings.training.suite).version,
+            "suite": suite_of(settings.training).version,
             "offline": request.offline,
             "proposer": request.proposer,
         }
@@ -222,15 +224,14 @@ class Night:
 
     def _likely_seconds(self) -> float:
         """Guess how long a cycle takes: that of the last one, scaled to the designs alone."""
-        ran = [summary for summary in self.summaries if summary.trials]
+        ran = [summary for summary in self.summaries if summary.steps]
         if not ran:
             return CYCLE_OVERHEAD_SECONDS
         last = ran[-1]
         settings = self.request.settings
-        tasks = len(suite_by_name(settings.training.suite).tasks)
-        expected = settings.search.designs * tasks * settings.training.seeds
-        per_trial = max(0.0, last.seconds - CYCLE_OVERHEAD_SECONDS) / last.trials
-        return CYCLE_OVERHEAD_SECONDS + per_trial * expected
+        expected = settings.search.designs * steps_a_design(settings.training)
+        per_step = max(0.0, last.seconds - CYCLE_OVERHEAD_SECONDS) / last.steps
+        return CYCLE_OVERHEAD_SECONDS + per_step * expected
 
 
 def _content(request: NightRequest) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Scored(Value):
 
     Attributes:
         axes: the point in the design space; None (softmax attention) cannot be a parent.
-        score: mean over tasks and seeds; None before its first `ok` trial.
+        score: mean over the tasks on the first rung; None before its first `ok` trials.
+        final: mean over tasks and seeds on the last rung; None for those who never got there.
     """
 
     candidate_id: str
@@ -30,6 +31,7 @@ class Scored(Value):
     kind: Literal["human", "design"]
     axes: Axes | None
     score: float | None
+    final: float | None = None
 
 
 class Parent(Value):
@@ -88,10 +90,18 @@ def is_known(genome: Genome, papers: Iterable[Paper], tried: Iterable[Tried]) ->
 
 
 def _ranked(candidates: Sequence[Scored], rng: Random) -> list[Parent]:
-    """Return those that can be parents, best first, each genome once."""
+    """Return those that can be parents, best first, each genome once.
+
+    All were screened on the first rung, and that gives the order. Those who got to the last rung
+    share their places anew by what they did there: it is the better measurement.
+    """
     in_order = sorted(candidates, key=lambda c: c.candidate_id)
     rng.shuffle(in_order)  # so that ties are broken by the seed, not by the caller's order
     in_order.sort(key=lambda c: (c.score is None, -(c.score or 0.0)))
+    places = [place for place, c in enumerate(in_order) if c.final is not None]
+    finalists = sorted((in_order[place] for place in places), key=lambda c: -(c.final or 0.0))
+    for place, candidate in zip(places, finalists, strict=True):
+        in_order[place] = candidate
     parents: dict[Genome, Parent] = {}
     for candidate in in_order:
         genome = _genome(candidate.axes)
@@ -100,7 +110,7 @@ def _ranked(candidates: Sequence[Scored], rng: Random) -> list[Parent]:
                 candidate_id=candidate.candidate_id,
                 name=candidate.name,
                 genome=genome,
-                score=candidate.score,
+                score=candidate.score if candidate.final is None else candidate.final,
             )
     return list(parents.values())
 

@@ -16,58 +16,54 @@ from pathlib import Path
 from typing import Any
 
 from noctuary.audit.static import static_checks
-from noctuary.bench.suite import suite_by_name
 from noctuary.config import TrainingSettings
 from noctuary.domain import Audit, Candidate, Check, Status, Trial, TrialSpec, Value
 from noctuary.journal import Journal
 from noctuary.lab import Lab, explaining_disk_errors, read_json, sync_folder, write_atomically
+from noctuary.plan import at_best_rate, first_rung, later_rung, rung_seeds, suite_of
 from noctuary.sandbox.launcher import Launcher, Turn
 from noctuary.sandbox.limits import Limits
 from noctuary.sandbox.outcome import AuditOutcome, Outcome, OutcomeT, TrialOutcome, read_outcome
-from noctuary.sandbox.protocol import NO_SPACE_EXIT, OUTCOME_FILE, OUTPUT_FILE, Job, JobEnd, JobKind
-
-TRAINER_VERSION = "lightning-1"
-"""Part of every trial's id: raise it when a change in `training` changes what a trial computes."""
+from noctuary.sandbox.protocol import (
+    CHECKPOINT_FILE,
+    NO_SPACE_EXIT,
+    OUTCOME_FILE,
+    OUTPUT_FILE,
+    Job,
+    JobEnd,
+    JobKind,
+)
 
 AUDIT_SECONDS = 60.0
+HARMLESS = ("ok", "diverged")
+"""Statuses after which a candidate's other trials are still run: another rate may do better."""
+
+LASTING = ".trial"
+"""Suffix of the work folders that keep their name, so that a checkpoint in them is found."""
+
 MAX_OUTPUT_BYTES = 2**16
 _SIGKILL = 9
 
 
 class Trained(Value):
-    """What training one candidate came to.
+    """What training one candidate on one rung came to.
 
     Attributes:
         trial_ids: the finished trials, found or executed.
         executed: how many of them were run now.
-        failed: how many have a status other than `ok`.
-        score: mean over the trials; None unless all of them are `ok`.
-        reason: why the first failed one did.
+        steps: optimiser steps of those.
+        score: mean over tasks and seeds, each at its best learning rate; None unless there is a
+            score for all of them, and nothing worse than divergence happened.
+        reason: what happened, where there is no score.
     """
 
     candidate_id: str
+    rung: int
     trial_ids: tuple[str, ...]
     executed: int
-    failed: int
+    steps: int
     score: float | None
     reason: str
-
-
-def specs_of(candidate: Candidate, settings: TrainingSettings) -> tuple[TrialSpec, ...]:
-    """Return the trials of a candidate on the first rung: every task with every seed."""
-    suite = suite_by_name(settings.suite)
-    return tuple(
-        TrialSpec(
-            candidate_id=candidate.candidate_id,
-            suite=suite.version,
-            task=task.name,
-            rung=0,
-            seed=seed,
-            trainer=TRAINER_VERSION,
-        )
-        for seed in range(settings.seeds)
-        for task in suite.tasks
-    )
 
 
 class Workshop:
@@ -87,7 +83,7 @@ class Workshop:
         checks = static_checks(source)
         if not all(check.passed for check in checks):
             return Audit(candidate_id=candidate.candidate_id, suite=suite, checks=checks)
-        request = {"mixer": candidate.path, "suite": suite, "seed": seed}
+        request = {"mixer": candidate.path, "suite": self.settings.suite, "seed": seed}
         limits = Limits(wall_seconds=AUDIT_SECONDS, memory_mb=self.settings.memory_mb)
         with self._work_folder(f"audit-{candidate.candidate_id}") as folder:
             end, outcome = self._run("audit", request, folder, limits, AuditOutcome)
@@ -103,6 +99,28 @@ class Workshop:
             parameters=outcome.parameters,
         )
 
+    def plan(self, candidate_id: str, rung: int) -> tuple[TrialSpec, ...]:
+        """Return a candidate's trials on a rung, as the protocol has them.
+
+        None on a later rung, where the first one is not finished.
+        """
+        suite = suite_of(self.settings)
+        screening = first_rung(candidate_id, suite, suite.tasks)
+        if rung == 0:
+            return screening
+        rates = self.best_rates(screening)
+        seeds = rung_seeds(suite, rung, self.settings.seeds)
+        return later_rung(candidate_id, suite, rung, seeds, rates)
+
+    def best_rates(self, screening: Sequence[TrialSpec]) -> dict[str, float]:
+        """Return task -> best learning rate; empty unless all are finished, each task with one."""
+        if not all(self.is_finished(spec) for spec in screening):
+            return {}
+        trials = [self.read(spec) for spec in screening]
+        best = {task: t.spec.learning_rate for (task, _), t in at_best_rate(trials).items()}
+        wanted = dict.fromkeys(spec.task for spec in screening)
+        return {task: best[task] for task in wanted} if set(best) == set(wanted) else {}
+
     def train(
         self,
         candidate: Candidate,
@@ -112,12 +130,13 @@ class Workshop:
     ) -> "Trained":
         """See to it that the trials are finished, as many at once as the launcher has slots.
 
-        The first seed goes first. Where it fails on any task, the other seeds are not run:
-        what a broken candidate may cost is bounded. Of candidates that train side by side,
-        one gets the slots, so that its result is there soon: a design before a baseline, else
-        the one that began first.
+        The first trial of each task goes first. Where one of them crashes or takes too long, the
+        others are not run: what a broken candidate may cost is bounded. Of candidates that train
+        side by side, one gets the slots, so that its result is there soon: a design before a
+        baseline, else the one that began first.
 
         Args:
+            specs: trials of one rung.
             told: called with the number of finished trials, whenever it grows.
 
         Raises:
@@ -125,25 +144,28 @@ class Workshop:
             WorkerLost: the process that starts trials cannot be kept alive.
         """
         turn = (float(candidate.kind == "human"), time.monotonic())
-        lowest = min((spec.seed for spec in specs), default=0)
-        first = [spec for spec in specs if spec.seed == lowest]
-        rest = [spec for spec in specs if spec.seed != lowest]
+        first = list({spec.task: spec for spec in reversed(specs)}.values())
+        rest = [spec for spec in specs if spec not in first]
         finished: list[TrialSpec] = []
-        executed = 0
+        executed: list[TrialSpec] = []
         for part in (first, rest):
-            if any(self.read(spec).status != "ok" for spec in finished):
+            if any(self.read(spec).status not in HARMLESS for spec in finished):
                 break
             executed += self._train_all(candidate, ffn_width, part, turn, finished, told)
         trials = [self.read(spec) for spec in specs if spec in finished]
-        scores = [trial.score for trial in trials if trial.score is not None]
-        failed = [trial for trial in trials if trial.status != "ok"]
+        scores = [trial.score for trial in at_best_rate(trials).values() if trial.score is not None]
+        wanted = {(spec.task, spec.seed) for spec in specs}
+        broken = [trial for trial in trials if trial.status not in HARMLESS]
+        failed = broken or [trial for trial in trials if trial.status != "ok"]
+        complete = len(scores) == len(wanted) > 0 and not broken
         return Trained(
             candidate_id=candidate.candidate_id,
+            rung=max((spec.rung for spec in specs), default=0),
             trial_ids=tuple(trial.spec.trial_id for trial in trials),
-            executed=executed,
-            failed=len(failed),
-            score=sum(scores) / len(scores) if scores and not failed else None,
-            reason=f"{failed[0].status}: {failed[0].reason}" if failed else "",
+            executed=len(executed),
+            steps=sum(self.read(spec).steps for spec in executed),
+            score=sum(scores) / len(scores) if complete else None,
+            reason=f"{failed[0].status}: {failed[0].reason}" if failed and not complete else "",
         )
 
     def _train_all(
@@ -154,7 +176,7 @@ class Workshop:
         turn: Turn,
         finished: list[TrialSpec],
         told: Callable[[int], None],
-    ) -> int:
+    ) -> list[TrialSpec]:
         missing = [spec for spec in specs if not self.is_finished(spec)]
         finished.extend(spec for spec in specs if spec not in missing)
         told(len(finished))
@@ -171,14 +193,14 @@ class Workshop:
             finally:
                 for future in futures:
                     future.cancel()
-        return len(missing)
+        return missing
 
-    def missing(self, candidates: Sequence[Candidate]) -> int:
-        """Return how many trials of these candidates are still to be run."""
+    def missing(self, candidates: Sequence[Candidate], rung: int) -> int:
+        """Return how many trials of these candidates are still to be run on a rung."""
         return sum(
             not self.is_finished(spec)
             for candidate in candidates
-            for spec in specs_of(candidate, self.settings)
+            for spec in self.plan(candidate.candidate_id, rung)
         )
 
     def is_finished(self, spec: TrialSpec) -> bool:
@@ -197,16 +219,22 @@ class Workshop:
             "seed": spec.seed,
         }
         request = {
+            "trial_id": spec.trial_id,
             "mixer": candidate.path,
             "suite": spec.suite,
+            "text": self.settings.text or None,
             "task": spec.task,
             "rung": spec.rung,
             "seed": spec.seed,
+            "learning_rate": spec.learning_rate,
             "ffn_width": ffn_width,
             "device": self.settings.device,
+            "compile": self.settings.compile,
+            "checkpoint_seconds": self.settings.checkpoint,
+            "deadline_seconds": self.settings.trial_timeout,
         }
         limits = Limits(wall_seconds=self.settings.trial_timeout, memory_mb=self.settings.memory_mb)
-        with self._work_folder(spec.trial_id) as folder:
+        with self._work_folder(spec.trial_id, lasting=True) as folder:
             end, outcome = self._run(
                 "trial",
                 request,
@@ -260,32 +288,58 @@ class Workshop:
     def _publish(self, spec: TrialSpec, trial: Trial, folder: Path) -> None:
         """Make the trial's folder appear, complete, in one rename."""
         with explaining_disk_errors(self.lab.root):
-            (folder / OUTCOME_FILE).unlink(missing_ok=True)
+            for name in (OUTCOME_FILE, "spec.json", "result.json"):
+                discard(folder / name)
             if trial.status == "ok":
                 (folder / OUTPUT_FILE).unlink(missing_ok=True)
             else:
                 keep_end(folder / OUTPUT_FILE)
             write_atomically(folder / "spec.json", spec.model_dump_json(indent=1) + "\n")
             write_atomically(folder / "result.json", trial.model_dump_json(indent=1) + "\n")
+            discard(folder / CHECKPOINT_FILE)  # late: a full disk leaves it for another try
             target = self.lab.trials / spec.trial_id
             folder.rename(target)
             sync_folder(self.lab.trials)
 
     @contextlib.contextmanager
-    def _work_folder(self, name: str) -> Iterator[Path]:
-        folder = self.lab.work / f"{name}.{uuid.uuid4().hex[:8]}"
+    def _work_folder(self, name: str, lasting: bool = False) -> Iterator[Path]:
+        """Make a folder for a job; a lasting one is found again as long as it has a checkpoint."""
+        suffix = LASTING if lasting else f".{uuid.uuid4().hex[:8]}"
+        folder = self.lab.work / f"{name}{suffix}"
         with explaining_disk_errors(self.lab.root):
-            folder.mkdir(parents=True)
+            clear_folder(folder)
+            folder.mkdir(parents=True, exist_ok=lasting)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            clear_folder(folder)
 
 
 def clear_work(lab: Lab) -> None:
-    """Remove what killed processes left behind. Only while holding the lab's lock."""
+    """Remove what killed processes left behind, checkpoints excepted.
+
+    Only while holding the lab's lock.
+    """
     for folder in lab.work.iterdir():
+        clear_folder(folder)
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove a work folder, or all but the checkpoint that its trial will go on from."""
+    if folder.suffix != LASTING or not (folder / CHECKPOINT_FILE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path.name != CHECKPOINT_FILE:
+            discard(path)
+
+
+def discard(path: Path) -> None:
+    """Remove what a job left under a name, be it a file, a link, a folder or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def keep_end(path: Path) -> None:
@@ -312,7 +366,8 @@ def conclude(spec: TrialSpec, end: JobEnd, outcome: TrialOutcome | None, limits:
             peak_memory_mb=end.peak_memory_mb,
         )
     measured = outcome.model_dump()
-    measured["seconds"] = {**outcome.seconds, **cost}
+    cost["total"] += measured["seconds"].pop("earlier", 0.0)  # before it was killed
+    measured["seconds"] |= cost
     return Trial(spec=spec, peak_memory_mb=end.peak_memory_mb, **measured)
 
 

@@ -12,7 +12,7 @@ from noctuary.lab import Lab
 
 TINY = """
 [training]
-suite = "tiny-1"
+suite = "tiny-2"
 seeds = 2
 [search]
 designs = 2

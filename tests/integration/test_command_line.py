@@ -77,7 +77,7 @@ def test_an_unknown_suite(tmp_path: Path) -> None:
     lab.settings_path.write_text('[training]\nsuite = "gold"\n', encoding="utf-8")
     done = noctuary("run", "--lab", str(lab.root))
     assert done.returncode == 2
-    assert "standard-1" in one_line(done)
+    assert "standard-2" in one_line(done)
 
 
 def test_a_folder_that_is_no_lab_is_left_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from noctuary.domain import (
     Audit,
     Axes,
     Candidate,
+    Capability,
     Check,
     Cycle,
     Design,
@@ -23,9 +24,14 @@ from noctuary.domain import (
     TrialSpec,
 )
 
-SUITE = "tiny-1-abcdef01"
-TRAINER = "lightning-1"
+SUITE = "tiny-2-abcdef01"
+TRAINER = "lightning-2"
 TASKS = ("mqar", "recall", "text")
+CAPABILITIES: dict[str, Capability] = {
+    "mqar": "recall",
+    "recall": "recall",
+    "text": "language_modelling",
+}
 STARTED = datetime.datetime(2024, 5, 1, 1, 0, tzinfo=datetime.UTC)
 
 
@@ -142,6 +148,7 @@ def make_trial(
     suite: str = SUITE,
     rung: int = 0,
     trainer: str = TRAINER,
+    learning_rate: float = 5e-3,
 ) -> Trial:
     return Trial(
         spec=TrialSpec(
@@ -150,6 +157,7 @@ def make_trial(
             task=task,
             rung=rung,
             seed=seed,
+            learning_rate=learning_rate,
             trainer=trainer,
         ),
         status=status,
@@ -184,14 +192,35 @@ Scores = Mapping[tuple[str, str, int], float | None]
 """(candidate id, task, seed) -> score, or None for a trial that diverged."""
 
 
-def record_scores(archive: Archive, scores: Scores, suite: str = SUITE) -> list[str]:
-    """Write and record one trial for each score."""
-    trials = [
-        make_trial(
-            candidate, task, seed, score, "ok" if score is not None else "diverged", suite=suite
-        )
-        for (candidate, task, seed), score in scores.items()
-    ]
+def record_scores(
+    archive: Archive,
+    scores: Scores,
+    suite: str = SUITE,
+    *,
+    rung: int = 0,
+    trainer: str = TRAINER,
+) -> list[str]:
+    """Write and record one trial for each score, all at one learning rate."""
+    return record_trials(
+        archive,
+        [
+            make_trial(
+                candidate,
+                task,
+                seed,
+                score,
+                "ok" if score is not None else "diverged",
+                suite=suite,
+                rung=rung,
+                trainer=trainer,
+            )
+            for (candidate, task, seed), score in scores.items()
+        ],
+    )
+
+
+def record_trials(archive: Archive, trials: Iterable[Trial]) -> list[str]:
+    """Write and record trials; return their ids."""
     folder = archive.path.parent / "trials"
     ids = write_trials(folder, trials)
     archive.record_trials(folder, ids)
@@ -243,6 +272,51 @@ def small_study(
     return scores
 
 
+def tuned_study(archive: Archive, seed: int = 0) -> list[Trial]:
+    """Record three humans and three designs, tried with three rates each; return their trials.
+
+    Of the trials a third diverged, and one in twenty broke or was never run.
+    """
+    rng = random.Random(seed)
+    humans = [make_human(name, make_axes()) for name in ("gla", "retnet", "softmax_attention")]
+    designs = [make_design(f"d{number}", make_axes(decay="fixed")) for number in range(3)]
+    archive.record_candidates(humans)
+    archive.record_designs(designs)
+    trials = []
+    for candidate in [h.candidate_id for h in humans] + [d.design_id for d in designs]:
+        for task in TASKS[:2]:
+            for number in range(2):
+                for rate in (5e-3, 2e-3, 1.2e-2):
+                    status: Status = rng.choices(
+                        ("ok", "diverged", "crashed", "timeout", "oom"), (62, 34, 2, 1, 1)
+                    )[0]
+                    score = rng.choice((0.25, 0.5, rng.random())) if status == "ok" else None
+                    if rng.random() < 0.98:
+                        trials.append(
+                            make_trial(candidate, task, number, score, status, learning_rate=rate)
+                        )
+    record_trials(archive, trials)
+    return trials
+
+
+def make_finding(**changes: object) -> Finding:
+    """Return what screening has found about a mechanism, with changes."""
+    content: dict[str, object] = {
+        "cycle": 1,
+        "kind": "mechanism",
+        "subject": "decay=vector",
+        "baseline": "decay!=vector",
+        "task": "mqar",
+        "rung": 0,
+        "effect": 0.1,
+        "low": 0.05,
+        "high": 0.15,
+        "n": 4,
+        "statement": "in words",
+    }
+    return Finding.model_validate({**content, **changes})
+
+
 def whole_lab(archive: Archive) -> dict[str, str]:
     """Record two linked cycles, down to findings and lineage; return ids by what they are."""
     archive.record_papers([make_paper()])
@@ -260,17 +334,8 @@ def whole_lab(archive: Archive) -> dict[str, str]:
         gap_id=gap.gap_id,
     )
     archive.record_designs([first])
-    finding = Finding(
-        cycle=1,
-        kind="mechanism",
-        subject="decay=vector",
-        baseline="decay!=vector",
-        task="mqar",
-        effect=0.1,
-        low=0.05,
-        high=0.15,
-        n=4,
-        statement="candidates with a vector decay score 0.100 above those without on mqar",
+    finding = make_finding(
+        statement="candidates with a vector decay score 0.100 above those without on mqar"
     )
     archive.record_findings([finding])
     learned = make_insight(

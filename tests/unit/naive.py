@@ -1,13 +1,32 @@
 """The archive's SQL once more, slowly, in plain Python: what the tests hold it against."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
 
-from noctuary.domain import Axes
+from noctuary.domain import Axes, Trial
 from noctuary.stats import Interval, paired_interval, welch_interval
 
 Scores = Mapping[tuple[str, str, int], float | None]
+
+
+Attempt = tuple[str, str, int]
+"""Candidate id, task and seed: what is tried with several learning rates."""
+
+
+def tuned(trials: Iterable[Trial]) -> tuple[dict[Attempt, float | None], set[Attempt]]:
+    """Return the best score of each attempt, None where no rate gave one, and those that broke."""
+    best: dict[Attempt, float | None] = {}
+    broken: set[Attempt] = set()
+    for trial in trials:
+        attempt = (trial.spec.candidate_id, trial.spec.task, trial.spec.seed)
+        best.setdefault(attempt, None)
+        if trial.status == "ok" and trial.score is not None:
+            so_far = best[attempt]
+            best[attempt] = trial.score if so_far is None else max(so_far, trial.score)
+        elif trial.status != "diverged":
+            broken.add(attempt)
+    return best, broken
 
 
 def ok(scores: Scores) -> dict[tuple[str, str, int], float]:

@@ -1,27 +1,37 @@
 """Findings in numbers and words, and the insights that the next cycle reads."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from builders import (
+    CAPABILITIES,
     DELTA,
     SUITE,
     TASKS,
     TRAINER,
     make_axes,
     make_design,
+    make_finding,
     make_human,
     record_scores,
     small_study,
 )
 from naive import paired
 
-from noctuary.analysis import analyse, insights_from, notable_mechanisms, strength
+from noctuary.analysis import Board, analyse, insights_from, notable_mechanisms, strength
 from noctuary.archive import Archive
-from noctuary.domain import Cycle, Finding
+from noctuary.domain import Axes, Cycle, Finding, Insight
 
 FIRST = Cycle(number=1, seed=7, settings="s")
 SECOND = Cycle(number=2, seed=7, settings="s")
+SCREENING = Board(SUITE, 0, TRAINER)
+"""Where `record_scores` puts its trials, unless it is told otherwise."""
+
+
+def analysed(archive: Archive, cycle: Cycle, design_ids: Sequence[str]) -> tuple[Finding, ...]:
+    """Return the findings of a suite with one rung, which screens and gives the results."""
+    return analyse(archive, cycle, design_ids, screening=SCREENING, results=SCREENING)
 
 
 @pytest.fixture
@@ -30,24 +40,21 @@ def archive(tmp_path: Path) -> Archive:
 
 
 def finding(effect: float, low: float | None, high: float | None, **changes: object) -> Finding:
-    content: dict[str, object] = {
-        "cycle": 1,
-        "kind": "mechanism",
-        "subject": "decay=vector",
-        "baseline": "decay!=vector",
-        "task": "mqar",
-        "effect": effect,
-        "low": low,
-        "high": high,
-        "n": 5,
-        "statement": "in words",
-    }
-    return Finding.model_validate({**content, **changes})
+    return make_finding(effect=effect, low=low, high=high, **changes)
+
+
+def taught_by(
+    findings: Sequence[Finding],
+    axes: Mapping[str, Axes] | None = None,
+    *,
+    ignoring: Sequence[str] | set[str] = (),
+) -> tuple[Insight, ...]:
+    return insights_from(findings, axes, capabilities=CAPABILITIES, ignoring=ignoring)
 
 
 def test_each_design_meets_each_human_on_each_task(archive: Archive) -> None:
     scores = small_study(archive)
-    findings = analyse(archive, FIRST, SUITE, ["d0", "d1"], trainer=TRAINER)
+    findings = analysed(archive, FIRST, ["d0", "d1"])
     compared = [f for f in findings if f.kind == "comparison"]
     assert len(compared) == 2 * 5 * (len(TASKS) + 1)
     for item in compared:
@@ -63,16 +70,16 @@ def test_each_design_meets_each_human_on_each_task(archive: Archive) -> None:
 
 def test_the_same_analysis_gives_the_same_findings_also_later(archive: Archive) -> None:
     small_study(archive)
-    first = analyse(archive, SECOND, SUITE, ["d2", "d3"])
-    assert analyse(archive, SECOND, SUITE, ["d3", "d2", "d2"]) == first
+    first = analysed(archive, SECOND, ["d2", "d3"])
+    assert analysed(archive, SECOND, ["d3", "d2", "d2"]) == first
     archive.record_findings(first)
     archive.record_designs([make_design("d9", make_axes(decay="vector"), cycle=3)])
     record_scores(archive, {("d9", t, s): 0.99 for t in TASKS for s in range(3)})
-    assert analyse(archive, SECOND, SUITE, ["d2", "d3"]) == first
+    assert analysed(archive, SECOND, ["d2", "d3"]) == first
     assert archive.findings() == tuple(
         sorted(first, key=lambda f: (f.kind, f.subject, f.baseline, f.task))
     )
-    assert analyse(archive, Cycle(number=3, seed=7, settings="s"), SUITE, ["d9"]) != first
+    assert analysed(archive, Cycle(number=3, seed=7, settings="s"), ["d9"]) != first
 
 
 def test_findings_read_as_sentences(archive: Archive) -> None:
@@ -82,7 +89,7 @@ def test_findings_read_as_sentences(archive: Archive) -> None:
     scores = {("d1", "mqar", seed): score for seed, score in enumerate(mine)}
     scores |= {("human_retnet", "mqar", seed): score for seed, score in enumerate(theirs)}
     record_scores(archive, scores)
-    findings = analyse(archive, FIRST, SUITE, ["d1"])
+    findings = analysed(archive, FIRST, ["d1"])
     words = {(f.subject, f.task): f.statement for f in findings}
     assert words["d1", "mqar"] == (
         "`design-d1` scores 0.167 above retnet on mqar (95 % interval -0.350 to 0.684, 3 seeds): "
@@ -97,6 +104,40 @@ def test_findings_read_as_sentences(archive: Archive) -> None:
     )
 
 
+def test_mechanisms_are_judged_on_the_first_rung_and_designs_on_the_last(archive: Archive) -> None:
+    scores = small_study(archive)
+    humans = {candidate for candidate, _, _ in scores if candidate.startswith("human_")}
+    final = {
+        (candidate, task, 1000 + seed): score if score is None else 0.5 + score / 2
+        for (candidate, task, seed), score in scores.items()
+        if candidate in humans or candidate == "d0"  # d1 was not promoted
+    }
+    record_scores(archive, final, rung=1)
+    found = analyse(
+        archive,
+        FIRST,
+        ["d0", "d1"],
+        screening=SCREENING,
+        results=Board(SUITE, 1, TRAINER, (1000, 1001)),
+    )
+    compared = [f for f in found if f.kind == "comparison"]
+    assert {(f.subject, f.rung, f.n) for f in compared} == {("d0", 1, 2)}
+    for item in compared:
+        two_seeds = {key: score for key, score in final.items() if key[2] < 1002}
+        twin = paired(two_seeds, item.subject, item.baseline, item.task, TASKS)
+        assert twin is not None
+        assert item.effect == pytest.approx(twin.effect, abs=1e-6)
+    mechanisms = [f for f in found if f.kind == "mechanism"]
+    assert {f.rung for f in mechanisms} == {0}
+    assert mechanisms == [
+        f for f in analysed(archive, FIRST, ["d0", "d1"]) if f.kind == "mechanism"
+    ]
+
+
+def test_a_finding_of_another_rung_is_another_finding() -> None:
+    assert finding(0.1, 0.0, 0.2).finding_id != finding(0.1, 0.0, 0.2, rung=1).finding_id
+
+
 def test_of_two_values_on_an_axis_only_one_is_reported(archive: Archive) -> None:
     archive.record_designs(
         [
@@ -107,7 +148,7 @@ def test_of_two_values_on_an_axis_only_one_is_reported(archive: Archive) -> None
         ]
     )
     record_scores(archive, {(c, "mqar", 0): 0.1 for c in "abcd"})
-    subjects = {f.subject for f in analyse(archive, FIRST, SUITE, [])}
+    subjects = {f.subject for f in analysed(archive, FIRST, [])}
     assert {s for s in subjects if s.startswith("update=")} == {"update=delta"}
     assert {s for s in subjects if s.startswith("decay=")} == {
         "decay=none",
@@ -121,13 +162,13 @@ def test_a_design_without_a_good_trial_has_no_finding(archive: Archive) -> None:
     archive.record_candidates([make_human("retnet", make_axes())])
     archive.record_designs([make_design("d1", make_axes(decay="fixed"))])
     record_scores(archive, {("d1", "mqar", 0): None, ("human_retnet", "mqar", 0): 0.5})
-    assert analyse(archive, FIRST, SUITE, ["d1", "never-run"]) == ()
+    assert analysed(archive, FIRST, ["d1", "never-run"]) == ()
 
 
 def test_an_empty_archive_has_no_findings(archive: Archive) -> None:
     archive.migrate()
-    assert analyse(archive, FIRST, SUITE, []) == ()
-    assert insights_from(()) == ()
+    assert analysed(archive, FIRST, []) == ()
+    assert taught_by(()) == ()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +191,7 @@ def test_strength_follows_the_interval(
 
 def test_a_mechanism_finding_becomes_an_insight() -> None:
     source = finding(0.1, 0.05, 0.15)
-    (insight,) = insights_from([source])
+    (insight,) = taught_by([source])
     assert insight.mechanisms == ("decay=vector",)
     assert (insight.capability, insight.direction, insight.cycle) == ("recall", 1, 1)
     assert insight.evidence == f"finding:{source.finding_id}"
@@ -162,14 +203,14 @@ def test_a_mechanism_finding_becomes_an_insight() -> None:
     [("mqar", "recall"), ("recall", "recall"), ("text", "language_modelling")],
 )
 def test_tasks_stand_for_capabilities(task: str, capability: str) -> None:
-    (insight,) = insights_from([finding(0.1, -0.05, 0.15, task=task)])
+    (insight,) = taught_by([finding(0.1, -0.05, 0.15, task=task)])
     assert (insight.capability, insight.direction) == (capability, 0)
 
 
 def test_no_interval_or_no_capability_is_no_insight() -> None:
-    assert insights_from([finding(0.1, None, None)]) == ()
-    assert insights_from([finding(0.1, 0.05, 0.15, task="all")]) == ()
-    assert insights_from([finding(0.1, 0.05, 0.15, task="unheard-of")]) == ()
+    assert taught_by([finding(0.1, None, None)]) == ()
+    assert taught_by([finding(0.1, 0.05, 0.15, task="all")]) == ()
+    assert taught_by([finding(0.1, 0.05, 0.15, task="unheard-of")]) == ()
 
 
 def test_a_design_teaches_by_its_toughest_baseline() -> None:
@@ -178,19 +219,19 @@ def test_a_design_teaches_by_its_toughest_baseline() -> None:
     reference = finding(-0.5, -0.6, -0.4, kind="comparison", subject="d1", baseline="softmax")
     findings = [weak, tough, reference]
     axes = {"d1": make_axes(**DELTA)}
-    (insight,) = insights_from(findings, axes, ignoring={"softmax"})
+    (insight,) = taught_by(findings, axes, ignoring={"softmax"})
     assert insight.direction == -1
     assert insight.evidence == f"finding:{tough.finding_id}"
     assert set(insight.mechanisms) == set(notable_mechanisms(axes["d1"]))
     assert "update=delta" in insight.mechanisms
-    assert insights_from(findings) == ()
+    assert taught_by(findings) == ()
 
 
 def test_insights_are_sorted_and_all_different(archive: Archive) -> None:
     small_study(archive)
-    findings = analyse(archive, SECOND, SUITE, ["d2", "d3"])
-    insights = insights_from(findings, archive.axes(), ignoring={"human_softmax_attention"})
-    assert insights == insights_from(
+    findings = analysed(archive, SECOND, ["d2", "d3"])
+    insights = taught_by(findings, archive.axes(), ignoring={"human_softmax_attention"})
+    assert insights == taught_by(
         findings[::-1], archive.axes(), ignoring={"human_softmax_attention"}
     )
     assert len({insight.insight_id for insight in insights}) == len(insights)

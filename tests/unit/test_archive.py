@@ -14,6 +14,7 @@ from builders import (
     make_audit,
     make_axes,
     make_design,
+    make_finding,
     make_gap,
     make_human,
     make_insight,
@@ -53,18 +54,16 @@ def archive(tmp_path: Path) -> Archive:
 
 def finding(**changes: object) -> Finding:
     content: dict[str, object] = {
-        "cycle": 1,
         "kind": "comparison",
         "subject": "d1",
         "baseline": "human_retnet",
         "task": "all",
-        "effect": 0.1,
+        "rung": 1,
         "low": None,
         "high": None,
         "n": 1,
-        "statement": "d1 scores above",
     }
-    return Finding.model_validate({**content, **changes})
+    return make_finding(**{**content, **changes})
 
 
 def record_everything(archive: Archive) -> None:
@@ -87,7 +86,7 @@ def test_values_come_back_as_they_went_in(archive: Archive) -> None:
     archive.record_designs([design])
     archive.record_audits([audit], 1)
     archive.record_findings([finding()])
-    trial = make_trial("d1", "mqar", 2**63, 0.1 + 0.2)
+    trial = make_trial("d1", "mqar", 2**63, 0.1 + 0.2, rung=1, learning_rate=0.1 + 0.2)
     folder = archive.path.parent / "trials"
     archive.record_trials(folder, write_trials(folder, [trial]))
 
@@ -305,6 +304,62 @@ def test_an_older_archive_is_brought_up_to_date(tmp_path: Path, applied: int) ->
     assert fresh.fingerprint() == archive.fingerprint()
     archive.migrate()
     assert len(archive.records("migrations")) == len(migrations.MIGRATIONS)
+
+
+OLD_TRIAL = {
+    "suite": "tiny-1-0",
+    "task": "mqar",
+    "rung": 0,
+    "seed": 3,
+    "trainer": "lightning-1",
+    "reason": "",
+    "metrics": '{"loss": 1.5}',
+    "parameters": 100,
+    "steps": 6,
+    "tokens": 768,
+    "environment": "{}",
+    "seconds": "{}",
+    "peak_memory_mb": 10.0,
+    "recorded_at": "2025-01-01",
+    "digest": "of its files",
+}
+"""What a trial had before it had a learning rate."""
+
+
+def test_an_archive_from_before_the_rungs_opens_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "old.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        migrations.migrate(connection, path, migrations.MIGRATIONS[:3])
+        for candidate, score, status in (("d1", 0.5, "ok"), ("d2", None, "diverged")):
+            row = {**OLD_TRIAL, "candidate_id": candidate, "score": score, "status": status}
+            row["trial_id"] = f"t-{candidate}"
+            connection.execute(
+                f"INSERT INTO trials ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                list(row.values()),
+            )
+        connection.execute("INSERT INTO curves VALUES ('t-d1', 1, 2.5, 0.1)")
+        connection.execute(
+            "INSERT INTO findings VALUES ('f1', 1, 'comparison', 'd1', 'human_retnet', 'all', "
+            "0.1, NULL, NULL, 1, 'd1 scores above')"
+        )
+        before = connection.execute("SELECT * FROM leaderboard").fetchall()
+    archive = Archive(path)
+    rows = archive.leaderboard("tiny-1-0")
+    assert [tuple(row[name] for name in ("candidate_id", "rank", "score")) for row in rows] == [
+        ("d1", 1, 0.5),
+        ("d2", None, None),
+    ]
+    assert len(before) == len(rows)
+    good, diverged = archive.trials()
+    assert (good.spec.task, good.spec.seed, good.score) == ("mqar", 3, 0.5)
+    assert good.metrics == {"loss": 1.5}
+    assert (good.spec.learning_rate, diverged.status) == (5e-3, "diverged")  # all had this rate
+    (kept,) = archive.findings()
+    assert (kept.rung, kept.statement) == (0, "d1 scores above")
+    assert len(archive.records("curves")) == 1
+    record_scores(archive, {("d1", "mqar", 0): 0.25})
+    assert archive.leaderboard()[0]["suite"] == SUITE
+    assert len(archive.trials()) == 3
 
 
 def test_an_archive_of_a_newer_version_is_left_alone(archive: Archive) -> None:

@@ -1,6 +1,7 @@
 """The archive's SQL against its naive twins, on random studies with holes and failures."""
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,17 @@ from builders import (
     make_human,
     make_trial,
     record_scores,
+    record_trials,
     small_study,
-    write_trials,
+    tuned_study,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from naive import mechanism, paired, same, task_means, total_scores
+from naive import Attempt, Scores, mechanism, paired, same, task_means, total_scores, tuned
 
 from noctuary.archive import Archive
+from noctuary.archive.rows import Row
+from noctuary.domain import Status
 
 STUDIES = [(seed, holes) for seed in range(4) for holes in (0.0, 0.04, 0.25)]
 
@@ -31,18 +35,29 @@ def archive(tmp_path: Path) -> Archive:
     return Archive(tmp_path / "noctuary.duckdb")
 
 
-def ran_tasks(scores: dict[tuple[str, str, int], float | None]) -> set[str]:
+def ran_tasks(scores: Scores) -> set[str]:
     return {task for _, task, _ in scores}
 
 
 @pytest.mark.parametrize(("seed", "holes"), STUDIES)
 def test_leaderboard_equals_its_twin(archive: Archive, seed: int, holes: float) -> None:
     scores = small_study(archive, seed, holes)
-    broken = {candidate for (candidate, _, _), score in scores.items() if score is None}
+    check_leaderboard(archive.leaderboard(SUITE), scores)
+
+
+def check_leaderboard(
+    rows: list[Row], scores: Scores, broken: Collection[Attempt] = frozenset()
+) -> None:
+    """Hold a board of candidates called `human_*` and designs against its twin.
+
+    Args:
+        broken: what has failed although it may have a score.
+    """
+    failures = {attempt for attempt, score in scores.items() if score is None} | {*broken}
+    losers = {candidate for candidate, _, _ in failures}
     totals = total_scores(scores, ran_tasks(scores))
-    totals = {candidate: total for candidate, total in totals.items() if candidate not in broken}
+    totals = {candidate: total for candidate, total in totals.items() if candidate not in losers}
     means = task_means(scores)
-    rows = archive.leaderboard(SUITE)
     assert {row["candidate_id"] for row in rows} == {candidate for candidate, _, _ in scores}
 
     ranked = [row for row in rows if row["rank"] is not None]
@@ -57,8 +72,7 @@ def test_leaderboard_equals_its_twin(archive: Archive, seed: int, holes: float) 
         else:
             assert row["score"] is None
         assert (row["tasks"] or {}) == pytest.approx(means.get(candidate, {}))
-        failed = [s for (c, _, _), s in scores.items() if c == candidate and s is None]
-        assert row["failed"] == len(failed)
+        assert row["failed"] == sum(failed == candidate for failed, _, _ in failures)
         assert row["baseline"] == (best and best.removeprefix("human_"))
         twin = None
         if best is not None and candidate != best:
@@ -68,6 +82,108 @@ def test_leaderboard_equals_its_twin(archive: Archive, seed: int, holes: float) 
         else:
             assert row["n_pairs"] == twin.n
             assert same({**row, "effect": row["difference"]}, twin, 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_several_learning_rates_the_best_counts(archive: Archive, seed: int) -> None:
+    trials = tuned_study(archive, seed)
+    best, broken = tuned(trials)
+    rows = archive.records("tuned", suite=SUITE)
+    seen = {(row["candidate_id"], row["task"], row["seed"]): row for row in rows}
+    assert len(seen) == len(rows)
+    assert {attempt: row["score"] for attempt, row in seen.items()} == best
+    assert {attempt for attempt, row in seen.items() if row["broken"]} == broken
+    for attempt, row in seen.items():
+        tried = [
+            trial
+            for trial in trials
+            if (trial.spec.candidate_id, trial.spec.task, trial.spec.seed) == attempt
+        ]
+        rates = {
+            trial.spec.learning_rate: trial.score for trial in tried if trial.score is not None
+        }
+        assert row["n_trials"] == len(tried)
+        if row["score"] is None:
+            assert row["learning_rate"] is None
+        else:
+            assert rates[row["learning_rate"]] == row["score"] == max(rates.values())
+    check_leaderboard(archive.leaderboard(SUITE), best, broken)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_broke_at_one_rate_neither_parents_nor_findings_are_made_of(
+    archive: Archive, seed: int
+) -> None:
+    best, broken = tuned(tuned_study(archive, seed))
+    sound = {a: score for a, score in best.items() if score is not None and a not in broken}
+    board = {"suite": SUITE, "rung": 0}
+    means = task_means(sound)
+    found = {row["candidate_id"]: row["tasks"] for row in archive.query("scores", **board)}
+    assert found == {candidate: pytest.approx(tasks) for candidate, tasks in means.items()}
+    tasks = ran_tasks(sound)
+    for row in archive.query("paired_differences", **board):
+        twin = paired(sound, row["candidate_id"], row["baseline_id"], row["task"], tasks)
+        assert twin is not None and same(row, twin, 1e-9)
+
+
+@pytest.mark.parametrize("status", ["diverged", "crashed", "timeout", "oom"])
+def test_divergence_at_one_rate_is_harmless_and_anything_worse_is_not(
+    archive: Archive, status: Status
+) -> None:
+    record_trials(
+        archive,
+        [
+            make_trial("whole", "mqar", 0, 0.1, learning_rate=5e-3),
+            make_trial("whole", "mqar", 0, 0.2, learning_rate=2e-3),
+            make_trial("odd", "mqar", 0, 0.9, learning_rate=5e-3),
+            make_trial("odd", "mqar", 0, None, status, learning_rate=2e-3),
+        ],
+    )
+    board = {row["candidate_id"]: row for row in archive.leaderboard()}
+    assert (board["whole"]["score"], board["whole"]["failed"]) == (0.2, 0)
+    harmless = status == "diverged"
+    assert (board["odd"]["score"], board["odd"]["failed"]) == ((0.9, 0) if harmless else (None, 1))
+    assert board["odd"]["rank"] == (1 if harmless else None)
+
+
+def test_a_pair_is_compared_at_the_best_rate_of_each(archive: Archive) -> None:
+    archive.record_candidates([make_human("retnet", make_axes(decay="fixed"))])
+    archive.record_designs([make_design("d", make_axes())])
+    rates = {("d", 5e-3): 0.4, ("d", 2e-3): 0.7, ("human_retnet", 5e-3): 0.6}
+    trials = [make_trial(c, "mqar", 0, s, learning_rate=r) for (c, r), s in rates.items()]
+    trials.append(make_trial("human_retnet", "mqar", 0, None, "diverged", learning_rate=2e-3))
+    record_trials(archive, trials)
+    board = {"suite": SUITE, "rung": 0}
+    differences = archive.query("paired_differences", **board)
+    assert {row["task"]: row["effect"] for row in differences} == {
+        "mqar": pytest.approx(0.1),
+        "all": pytest.approx(0.1),
+    }
+    scores = {row["candidate_id"]: row["score"] for row in archive.query("scores", **board)}
+    assert scores == {"d": 0.7, "human_retnet": 0.6}
+    effects = archive.query("mechanism_effects", **board)
+    assert {(row["value"], row["task"]): row["effect"] for row in effects} == {
+        (value, task): pytest.approx(effect)
+        for value, effect in (("none", 0.1), ("fixed", -0.1))
+        for task in ("mqar", "all")
+    }
+
+
+def test_the_suite_worked_on_last_comes_first_and_its_last_rung_before_the_others(
+    archive: Archive,
+) -> None:
+    def boards() -> list[tuple[str, int]]:
+        return list(dict.fromkeys((row["suite"], row["rung"]) for row in archive.leaderboard()))
+
+    record_scores(archive, {("a", "mqar", 2000): 0.1}, rung=2)
+    record_scores(archive, {("a", "mqar", 0): 0.9, ("b", "mqar", 0): 0.8})
+    record_scores(archive, {("a", "mqar", 1000): 0.5}, rung=1)
+    assert boards() == [(SUITE, 2), (SUITE, 1), (SUITE, 0)]
+    record_scores(archive, {("a", "mqar", 0): 0.3}, "other")
+    assert boards() == [("other", 0), (SUITE, 2), (SUITE, 1), (SUITE, 0)]
+    record_scores(archive, {("c", "mqar", 0): 0.3})
+    assert boards() == [(SUITE, 2), (SUITE, 1), (SUITE, 0), ("other", 0)]
+    assert {row["rank"] for row in archive.leaderboard() if row["rung"] == 2} == {1}
 
 
 @pytest.mark.parametrize(("seed", "holes"), STUDIES)
@@ -194,11 +310,10 @@ def test_boards_of_other_suites_rungs_and_trainers_stay_apart(archive: Archive) 
         make_trial("a", "mqar", 0, 0.1),
         make_trial("a", "mqar", 0, 0.2, suite="other"),
         make_trial("a", "mqar", 0, 0.3, rung=1),
-        make_trial("a", "mqar", 0, 0.4, trainer="lightning-2"),
+        make_trial("a", "mqar", 0, 0.4, trainer="other"),
     ]
     archive.record_candidates([make_human("a").model_copy(update={"candidate_id": "a"})])
-    folder = archive.path.parent / "trials"
-    archive.record_trials(folder, write_trials(folder, trials))
+    record_trials(archive, trials)
     assert sorted(row["score"] for row in archive.leaderboard()) == [0.1, 0.2, 0.3, 0.4]
     assert [row["score"] for row in archive.leaderboard("other")] == [0.2]
     (row,) = archive.query("scores", suite=SUITE, rung=0, trainer=TRAINER)

@@ -182,7 +182,8 @@ def test_settings_survive_json() -> None:
     [
         ("search", "designs", 9, True),
         ("search", "parents", 9, True),
-        ("training", "suite", "other-1", True),
+        ("training", "suite", "other-2", True),
+        ("training", "text", "elsewhere.txt", False),  # its bytes do, in the suite's version
         ("training", "seeds", 9, True),
         ("literature", "endpoint", "", True),
         ("literature", "query", "delta rule", True),

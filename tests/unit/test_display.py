@@ -21,7 +21,7 @@ def lab(tmp_path: Path) -> Lab:
     archive = Archive(made.archive_path)
     archive.record_candidates([make_human("retnet"), make_human("gla")])
     record_scores(archive, {("human_retnet", "mqar", 0): 0.5})
-    record_scores(archive, {("human_gla", "mqar", 0): 0.6}, suite="other-1-00000000")
+    record_scores(archive, {("human_gla", "mqar", 0): 0.6}, suite="other-2-00000000")
     return made
 
 
@@ -62,6 +62,60 @@ def test_after_many_nights_the_end_shows_the_best_and_the_humans(
     assert "retnet" in said  # below them all, at 0.5
     assert "10 designs more" in said
     assert "no interval is corrected for 30 designs" in said
+
+
+def test_the_end_shows_the_last_rung_alone_and_counts_all_that_were_tried(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = Archive(lab.archive_path)
+    archive.record_designs([make_design(name, make_axes()) for name in ("climber", "screened")])
+    record_scores(archive, {("climber", "mqar", 0): 0.91, ("screened", "mqar", 0): 0.92})
+    record_scores(
+        archive, {("climber", "mqar", 1000): 0.7, ("human_retnet", "mqar", 1000): 0.6}, rung=1
+    )
+    say_end(lab, SUITE, SUMMARY, "http://ui/run")
+    said = capsys.readouterr().out
+    assert "0.7000" in said
+    assert "0.6000" in said
+    assert "screened" not in said
+    assert "0.9100" not in said
+    assert "no interval is corrected for 2 designs" in said
+
+
+def test_who_goes_on_and_how_the_best_stand_on_the_last_rung_are_said(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = Archive(lab.archive_path)
+    archive.record_designs([make_design("climber", make_axes())])
+    record_scores(archive, {("climber", "mqar", 0): 0.9})
+    record_scores(archive, {("climber", "mqar", 1000): 0.8}, rung=1)
+    display = Display(lab, "http://ui/api", SUITE, 2)
+    journal = Journal(lab.journal_path)
+    trained = {"candidate": "climber", "kind": "design", "reason": ""}
+    journal.write("candidate trained", rung=0, score=0.9, **trained)
+    journal.write("promoted", rung=1, designs=["climber"], planned=4)
+    journal.write("promoted", rung=2, designs=[], planned=0)
+    display.progress.follow()
+    said = capsys.readouterr().out
+    # no human was on rung 1 so far, and the two are compared where both were
+    assert "score 0.9000 on rung 0  (rung 0: best design 0.9000, best human 0.5000 retnet)" in said
+    assert "rung 1: climber" in said
+    assert "rung 2: no design" in said
+    record_scores(archive, {("human_retnet", "mqar", 1000): 0.7}, rung=1)
+    journal.write("candidate trained", rung=1, score=0.8, **trained)
+    display.progress.follow()
+    said = capsys.readouterr().out
+    assert "(rung 1: best design 0.8000, best human 0.7000 retnet)" in said
+
+
+def test_the_trials_of_a_later_rung_are_planned_when_it_is_known_who_gets_there(lab: Lab) -> None:
+    display = Display(lab, "http://ui/api", SUITE, 2, quiet=True)
+    journal = Journal(lab.journal_path)
+    journal.write("night started", flow_run="x", first=1)
+    journal.write("designs made", designs=["a", "b"], planned=12)
+    assert "trial 0 of 12" in drawn(display)
+    journal.write("promoted", rung=1, designs=["a"], planned=6)
+    assert "trial 0 of 18" in drawn(display)
 
 
 def test_the_live_board_is_that_of_the_nights_suite_too(lab: Lab) -> None:

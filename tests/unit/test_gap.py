@@ -203,7 +203,9 @@ def test_pairs_can_be_combined_and_neither_entails_the_other() -> None:
 
 def test_the_table_is_a_signed_strength_weighted_mean_shrunk_by_the_count() -> None:
     insights = (*LITERATURE, found("decay=vector", -1, 0.5))
-    table = evidence_table([paper(1, with_both("decay=vector").axes)], insights, [])
+    table = evidence_table(
+        [paper(1, with_both("decay=vector").axes)], insights, [], ("recall", "language_modelling")
+    )
     cell = table["decay=vector", "recall"]
     assert cell.literature == pytest.approx(1.7 / (1.7 + 2))
     assert cell.own == pytest.approx(-2.0 / (2.0 + 2))
@@ -216,7 +218,8 @@ def test_the_table_is_a_signed_strength_weighted_mean_shrunk_by_the_count() -> N
 
 def test_more_papers_that_agree_say_more_and_one_without_effect_says_less() -> None:
     def expected(*insights: Insight) -> float:
-        return evidence_table([], insights, [])["decay=vector", "recall"].expected
+        table = evidence_table([], insights, [], ("recall",))
+        return table["decay=vector", "recall"].expected
 
     one, two = claim("decay=vector", 1, 0.8, 1), claim("decay=vector", 1, 0.8, 2)
     none = claim("decay=vector", 0, 0.8, 3)
@@ -226,7 +229,7 @@ def test_more_papers_that_agree_say_more_and_one_without_effect_says_less() -> N
 
 def test_an_insight_about_many_mechanisms_says_little_about_each() -> None:
     many = claim("decay=vector", 1, 0.8, mechanisms=("decay=vector", "short_conv=conv4"))
-    table = evidence_table([], [many], [])
+    table = evidence_table([], [many], [], ("recall",))
     assert table["decay=vector", "recall"].expected == pytest.approx(0.4 / 2.4)
 
 

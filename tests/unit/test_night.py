@@ -8,6 +8,11 @@ from noctuary.config import Settings
 from noctuary.errors import CheckFailed
 from noctuary.lab import Lab
 from noctuary.night import CycleSummary, Night, NightRequest, plan_cycle
+from noctuary.plan import steps_a_design
+
+SETTINGS = Settings()
+STEPS = round(SETTINGS.search.designs * steps_a_design(SETTINGS.training))
+"""Optimiser steps of a cycle that trains its designs alone."""
 
 
 class Clock:
@@ -21,10 +26,12 @@ class Clock:
 
 
 def request_for(lab: Lab, **limits: object) -> NightRequest:
-    return NightRequest.model_validate({"lab": str(lab.root), "settings": Settings(), **limits})
+    return NightRequest.model_validate({"lab": str(lab.root), "settings": SETTINGS, **limits})
 
 
-def summary_of(number: int, *, trials: int = 36, seconds: float = 120.0) -> CycleSummary:
+def summary_of(
+    number: int, *, trials: int = 36, steps: int = STEPS, seconds: float = 120.0
+) -> CycleSummary:
     return CycleSummary(
         cycle_id=f"c{number}",
         number=number,
@@ -32,6 +39,7 @@ def summary_of(number: int, *, trials: int = 36, seconds: float = 120.0) -> Cycl
         designs=("d",),
         accepted=1,
         trials=trials,
+        steps=steps,
         seconds=seconds,
         best_design=None,
         statement="",
@@ -72,9 +80,27 @@ def test_the_first_cycle_trains_the_baselines_too_and_later_ones_are_judged_with
     clock = Clock()
     night = Night.open(lab, request_for(lab, budget_seconds=600), last_finished=0, clock=clock)
     assert night.next() is not None
-    clock.now = 350.0  # 72 trials, of which the next cycle has only 36: 185 s, not 350
-    night.finished(summary_of(1, trials=72, seconds=350.0))
+    clock.now = 350.0  # twice the steps of the next cycle, which takes 185 s, not 350
+    night.finished(summary_of(1, steps=2 * STEPS, seconds=350.0))
     assert night.next() is not None
+
+
+@pytest.mark.parametrize("trials", [1, 1000])
+def test_a_cycle_is_judged_by_its_steps_and_not_by_its_trials(lab: Lab, trials: int) -> None:
+    """Trials of the last rung take longer than those of the first."""
+    clock = Clock()
+    night = Night.open(lab, request_for(lab, budget_seconds=600), last_finished=0, clock=clock)
+    assert numbers(night, clock, 160.0, trials=trials) == [1, 2, 3]
+
+
+def test_a_cycle_that_found_all_its_trials_finished_says_nothing_about_the_next(lab: Lab) -> None:
+    clock = Clock()
+    night = Night.open(lab, request_for(lab, budget_seconds=600), last_finished=0, clock=clock)
+    assert night.next() is not None
+    night.finished(summary_of(1, seconds=300.0))
+    clock.now = 310.0
+    night.finished(summary_of(2, trials=0, steps=0, seconds=10.0))
+    assert night.next() is None  # 290 s are left, and one that trains takes 300
 
 
 def test_even_a_tiny_budget_buys_one_cycle(lab: Lab) -> None:
@@ -137,6 +163,18 @@ def test_one_failure_does_not_end_a_night(lab: Lab) -> None:
     second = night.next()
     assert second is not None
     assert second.cycle.number == 2
+
+
+def test_a_cycle_is_named_by_its_text_and_not_by_where_that_lies(lab: Lab, tmp_path: Path) -> None:
+    def name(file: str, content: bytes) -> str:
+        path = tmp_path / file
+        path.write_bytes(content)
+        training = SETTINGS.training.model_copy(update={"text": str(path)})
+        settings = SETTINGS.model_copy(update={"training": training})
+        return plan_cycle(request_for(lab, settings=settings), 1).cycle.cycle_id
+
+    assert name("here", b"a" * 4096) == name("there", b"a" * 4096)
+    assert name("other", b"b" * 4096) != name("there", b"a" * 4096)
 
 
 def test_a_cycle_is_named_by_what_decides_its_content(lab: Lab) -> None:

@@ -51,13 +51,16 @@ def parent(number: int, score: float | None = 0.5) -> Parent:
     return Parent(candidate_id=f"c{number}", name=design_name(genome), genome=genome, score=score)
 
 
-def scored(number: int, score: float | None, axes: Axes | None = None) -> Scored:
+def scored(
+    number: int, score: float | None, axes: Axes | None = None, final: float | None = None
+) -> Scored:
     return Scored(
         candidate_id=f"c{number}",
         name=f"n{number}",
         kind="design",
         axes=axes or SPACE[number].axes,
         score=score,
+        final=final,
     )
 
 
@@ -175,6 +178,40 @@ def test_the_best_is_always_a_parent_and_the_best_come_first() -> None:
     assert [p.score for p in chosen] == sorted((p.score for p in chosen), reverse=True)  # type: ignore[type-var]
 
 
+def ranking(candidates: list[Scored]) -> list[str]:
+    return [parent.candidate_id for parent in choose_parents(candidates, 99, Random(0))]
+
+
+def test_finalists_share_their_places_by_what_they_did_on_the_last_rung() -> None:
+    candidates = [
+        scored(0, 0.9, final=0.4),
+        scored(30, 0.8),
+        scored(60, 0.7, final=0.6),
+        scored(90, 0.6),
+        scored(120, 0.5, final=0.5),
+        scored(150, None),
+    ]
+    assert ranking(candidates) == ["c60", "c30", "c120", "c90", "c0", "c150"]
+    chosen = choose_parents(candidates, 99, Random(0))
+    assert [parent.score for parent in chosen] == [0.6, 0.8, 0.5, 0.6, 0.4, None]
+
+
+@given(st.lists(st.none() | st.integers(0, 99), min_size=2, max_size=9, unique_by=id))
+def test_who_did_not_get_to_the_last_rung_keeps_its_place(finals: list[int | None]) -> None:
+    candidates = [
+        scored(30 * n, 1 - n / 10, final=None if final is None else final + n / 10)
+        for n, final in enumerate(finals)
+    ]
+    found = ranking(candidates)
+    by_id = {candidate.candidate_id: candidate for candidate in candidates}
+    for place, candidate in enumerate(candidates):
+        is_finalist = by_id[found[place]].final is not None
+        assert is_finalist == (candidate.final is not None)
+        assert is_finalist or found[place] == candidate.candidate_id
+    reached = [by_id[one].final for one in found if by_id[one].final is not None]
+    assert reached == sorted(reached, reverse=True)  # type: ignore[type-var]
+
+
 def test_rank_and_diversity_both_pull() -> None:
     near = [n for n, g in enumerate(SPACE) if g.axes | {"output_gate": "none"} == SPACE[0].axes]
     far = next(n for n, g in enumerate(SPACE) if not set(g.mechanisms) & set(SPACE[0].mechanisms))
@@ -256,7 +293,8 @@ claims = [
 ]
 scored = [Scored(candidate_id=f"c{n}", name=f"n{n}", kind="design", axes=g.axes, score=n % 4)
           for n, g in enumerate(every_genome()[::50])]
-gap = synthesise_gap(papers=[], insights=claims, tried=[], earlier=[], cycle=2, rng=rng)
+gap = synthesise_gap(papers=[], insights=claims, tried=[], earlier=[], cycle=2, rng=rng,
+                     capabilities=("recall",))
 parents = choose_parents(scored, 4, rng)
 proposals = GrammarProposer().propose(gap, parents, lambda genome: None, 12, rng)
 print(gap.gap_id, *(p.model_dump_json() for p in (*parents, *proposals)), sep="\\n")

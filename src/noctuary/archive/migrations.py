@@ -55,10 +55,15 @@ def _leaderboard(connection: "DuckDBPyConnection") -> None:
     connection.execute(_schema("0003_leaderboard"))
 
 
+def _rungs(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0004_rungs"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "tables", _tables),
     Migration(2, "student_t", _student_t),
     Migration(3, "leaderboard", _leaderboard),
+    Migration(4, "rungs", _rungs),
 )
 
 

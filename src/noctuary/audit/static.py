@@ -8,6 +8,7 @@ look at what the mixer computes (`dynamic`).
 import ast
 from collections.abc import Iterator
 
+from noctuary.canonical import parsed
 from noctuary.domain import Check
 
 DEFAULT_ALLOWED = frozenset({"torch", "math", "einops", "typing", "lightning"})
@@ -35,7 +36,7 @@ def static_checks(
     if size > MAX_BYTES:
         return tuple(checks)
     try:
-        tree = ast.parse(source)
+        tree = parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         return (*checks, _verdict("syntax", [(line, getattr(error, "msg", None) or str(error))]))

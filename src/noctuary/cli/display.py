@@ -114,6 +114,8 @@ class Display:
             return f"{event['stage']} failed: {event['reason']}"
         if kind == "archive held":
             return held_notice(event["by"])
+        if kind == "promoted":
+            return f"on to rung {event['rung']}: {', '.join(event['designs']) or 'no design'}"
         if kind == "candidate trained":
             return f"{event['candidate']}: {_result(event)}{self._standing()}"
         if kind == "cycle finished":
@@ -121,17 +123,20 @@ class Display:
         return ""
 
     def _standing(self) -> str:
-        human, design = self._best("human"), self._best("design")
-        if human is None or design is None:
-            return ""
-        return (
-            f"  (best design {design['score']:.4f}, best human {human['score']:.4f} "
-            f"{human['name']})"
-        )
+        """Say how the best design stands beside the best human, on the last rung that has both."""
+        for rung in sorted({row["rung"] for row in self.board}, reverse=True):
+            human, design = self._best("human", rung), self._best("design", rung)
+            if human is not None and design is not None:
+                return (
+                    f"  (rung {rung}: best design {design['score']:.4f}, best human "
+                    f"{human['score']:.4f} {human['name']})"
+                )
+        return ""
 
-    def _best(self, kind: str) -> dict[str, Any] | None:
+    def _best(self, kind: str, rung: int) -> dict[str, Any] | None:
         for row in self.board:
-            if row["kind"] == kind and row["rank"] is not None and not row["reference"]:
+            ranked = row["rank"] is not None and not row["reference"]
+            if row["kind"] == kind and row["rung"] == rung and ranked:
                 return row
         return None
 
@@ -189,14 +194,16 @@ def say_end(lab: Lab, suite: str, summary: dict[str, Any], address: str) -> None
     out = console()
     archive = Archive(lab.archive_path)
     out.print()
-    board = archive.leaderboard(suite)
+    standings = archive.leaderboard(suite)
+    highest = max((row["rung"] for row in standings), default=0)
+    board = [row for row in standings if row["rung"] == highest]
     shown = [row for n, row in enumerate(board) if n < TOP_AT_THE_END or row["kind"] == "human"]
     out.print(board_table(shown, f"leaderboard of {lab.root}"))
     if hidden := len(board) - len(shown):
         out.print(f"{counted(hidden, 'design')} more, further down: noctuary leaderboard\n")
     for cycle in summary["cycles"]:
         out.print(f"cycle {cycle['number']}: {cycle['statement']}")
-    tried = sum(row["kind"] == "design" for row in board)
+    tried = len({row["candidate_id"] for row in standings if row["kind"] == "design"})
     out.print(
         f"Leads, not discoveries: no interval is corrected for {counted(tried, 'design')} tried."
     )
@@ -219,6 +226,7 @@ def board_table(rows: Sequence[dict[str, Any]], title: str) -> "RenderableType":
     made = table(
         title,
         [
+            ("rung", True),
             ("#", True),
             ("mixer", False),
             ("kind", False),
@@ -230,6 +238,7 @@ def board_table(rows: Sequence[dict[str, Any]], title: str) -> "RenderableType":
     )
     for row in rows:
         made.add_row(
+            str(row["rung"]),
             str(row["rank"] or "-"),
             row["name"],
             "reference" if row["reference"] else row["kind"],
@@ -243,7 +252,7 @@ def board_table(rows: Sequence[dict[str, Any]], title: str) -> "RenderableType":
 
 def _result(event: dict[str, Any]) -> str:
     if event["score"] is not None:
-        return f"score {event['score']:.4f}"
+        return f"score {event['score']:.4f} on rung {event['rung']}"
     return f"no score ({event['reason']})"
 
 

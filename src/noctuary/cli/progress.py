@@ -15,6 +15,7 @@ STAGES = (
     "design candidates",
     "audit",
     "train",
+    "promote",
     "analyse",
     "publish",
 )
@@ -92,8 +93,8 @@ class Progress:
             self.literature = event["note"]
         elif kind == "gap named":
             self.question = event["question"]
-        elif kind == "designs made":
-            self.planned = event["planned"]
+        elif kind in ("designs made", "promoted"):
+            self.planned += event["planned"]
         elif kind == "stage started":
             self.active.append(event["stage"])
         elif kind in ("archive held", "archive free"):

@@ -31,10 +31,10 @@ def command(lab_path: Path | None, as_json: bool, **asked: Any) -> None:
 
     Killed, the same command goes on where it was: finished stages and trials are not run again.
     """
-    from noctuary.bench.suite import suite_by_name
     from noctuary.cli.display import say_end
     from noctuary.cli.watch import watched
     from noctuary.lab import Lab
+    from noctuary.plan import suite_of
 
     lab = Lab.create_or_open(lab_path)
     lab.require_space()
@@ -43,7 +43,7 @@ def command(lab_path: Path | None, as_json: bool, **asked: Any) -> None:
     if as_json:
         print_json(summary)
     else:
-        suite = suite_by_name(request.settings.training.suite).version
+        suite = suite_of(request.settings.training).version
         say_end(lab, suite, summary, address)
 
 
@@ -62,9 +62,9 @@ def build_request(
     Raises:
         UsageError: a budget that is no duration, or settings that are wrong.
     """
-    from noctuary.bench.suite import suite_by_name
     from noctuary.config import load_settings, parse_duration
     from noctuary.night import NightRequest
+    from noctuary.plan import suite_of, with_text
 
     if budget is None and cycles is None and trials is None:
         budget = DEFAULT_BUDGET
@@ -72,8 +72,8 @@ def build_request(
         seconds = None if budget is None else parse_duration(budget)
     except ValueError as error:
         raise UsageError(f"--budget: {error}") from error
-    settings = load_settings(lab.settings_path)
-    suite_by_name(settings.training.suite)
+    settings = with_text(load_settings(lab.settings_path), lab)
+    suite_of(settings.training)
     return NightRequest(
         lab=str(lab.root),
         settings=settings,

@@ -72,9 +72,9 @@ def build_request(
         UsageError: a budget that is no duration, or settings that are wrong. Whether the
             schedule is one is for Prefect to say.
     """
-    from noctuary.bench.suite import suite_by_name
     from noctuary.config import load_settings, parse_duration
     from noctuary.night import NightRequest
+    from noctuary.plan import suite_of, with_text
 
     options: dict[str, Any] = {"cron": cron, "port": port}
     try:
@@ -82,8 +82,8 @@ def build_request(
     except ValueError as error:
         raise UsageError(f"--budget: {error}") from error
     given = {name: value for name, value in options.items() if value is not None}
-    settings = load_settings(lab.settings_path, {"serve": given})
-    suite_by_name(settings.training.suite)
+    settings = with_text(load_settings(lab.settings_path, {"serve": given}), lab)
+    suite_of(settings.training)
     return NightRequest(lab=str(lab.root), settings=settings, budget_seconds=settings.serve.budget)
 
 

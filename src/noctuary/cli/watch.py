@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from noctuary.bench.suite import suite_by_name
 from noctuary.cli.display import Display
 from noctuary.cli.processes import (
     START_SECONDS,
@@ -17,7 +16,8 @@ from noctuary.cli.processes import (
 )
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, NightRequest
-from noctuary.sandbox.launcher import usable_cores
+from noctuary.plan import suite_of
+from noctuary.sandbox.launcher import default_slots
 
 
 def watched(
@@ -41,8 +41,8 @@ def watched(
     with lab.lock():
         pass  # refused here, before anything is started
     with server_for(lab, settings.serve.port) as api:
-        suite = suite_by_name(settings.training.suite).version
-        slots = settings.training.workers or usable_cores()
+        suite = suite_of(settings.training).version
+        slots = settings.training.workers or default_slots(settings.training.device)
         display = Display(lab, api, suite, slots, budget=budget, quiet=quiet)
         process = FlowProcess(action, request.model_dump_json(), lab, api)
         try:

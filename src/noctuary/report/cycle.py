@@ -25,7 +25,7 @@ def headline(findings: Sequence[Finding], designs: Sequence[Candidate], baseline
         and finding.subject in ids
     ]
     if not against:
-        return "No design of this cycle finished its trials, so nothing can be said about them."
+        return "No design of this cycle got to the last rung; none is compared with the baselines."
     return max(against, key=lambda finding: finding.effect).statement
 
 
@@ -64,7 +64,8 @@ def cycle_markdown(
         lines += ["| " + " | ".join(str(_shown(v)) for v in row.values()) + " |" for row in rows]
     lines += [
         "",
-        "Score: share of the chance-level loss that was removed, mean over tasks and seeds. "
+        "The last rung. Score: mean over tasks and seeds of what was reached (loss and accuracy, "
+        "between chance and perfect) and of how fast it was learnt. "
         "Differences are paired by task and seed; the intervals are Student t over seeds and "
         "not corrected for the number of designs.",
         "",

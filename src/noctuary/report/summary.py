@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from noctuary.archive.store import Archive
-from noctuary.bench.suite import suite_by_name
 from noctuary.domain import Candidate, Finding, Gap
 from noctuary.gap import gap_markdown
 from noctuary.night import CycleRun, CycleSummary
+from noctuary.plan import suite_of
 from noctuary.report.cycle import cycle_markdown, headline
 from noctuary.trials import Trained
 
@@ -30,21 +30,24 @@ def summarise(
     findings: Sequence[Finding],
 ) -> Account:
     """Return the account of a cycle whose findings are recorded."""
-    board = archive.leaderboard(suite_by_name(run.settings.training.suite).version)
+    suite = suite_of(run.settings.training)
+    standings = archive.leaderboard(suite.version)
+    board = [row for row in standings if row["rung"] == suite.top]
     designs = [candidate for candidate in candidates if candidate.kind == "design"]
     ids = {design.candidate_id for design in designs}
     names = {row["name"]: row["candidate_id"] for row in board}
     baseline = next((row["baseline"] for row in board if row["baseline"]), "")
     statement = headline(findings, designs, names.get(baseline, ""))
-    ranked = [row for row in board if row["candidate_id"] in ids and row["rank"] is not None]
+    ranked = [row for row in standings if row["candidate_id"] in ids and row["rank"] is not None]
     [record] = archive.records("cycles", cycle_id=run.cycle.cycle_id)
     summary = CycleSummary(
         cycle_id=run.cycle.cycle_id,
         number=run.cycle.number,
         gap_id=gap.gap_id,
         designs=tuple(design.candidate_id for design in designs),
-        accepted=sum(bool(one.trial_ids) for one in trained if one.candidate_id in ids),
+        accepted=len({one.candidate_id for one in trained if one.trial_ids} & ids),
         trials=sum(one.executed for one in trained),
+        steps=sum(one.steps for one in trained),
         seconds=_since(record["started"]),
         best_design=ranked[0]["candidate_id"] if ranked else None,
         statement=statement,

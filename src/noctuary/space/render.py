@@ -16,9 +16,7 @@ WIDTH = 100
 """Longest line of a rendered file."""
 
 
-def render(
-    genome: Genome, *, name: str, idea: str, sources: Sequence[str], gap: str = ""
-) -> str:
+def render(genome: Genome, *, name: str, idea: str, sources: Sequence[str], gap: str = "") -> str:
     """Return the Python source of the mixer that the genome describes.
 
     Args:

@@ -1,7 +1,12 @@
 -- The research questions, newest cycle first, with what has been tried on them.
-WITH best AS (
-    SELECT candidate_id, max(difference) AS difference
+WITH results AS (
+    SELECT candidate_id, difference
     FROM leaderboard
+    QUALIFY rung = max(rung) OVER (PARTITION BY suite, trainer)
+),
+best AS (
+    SELECT candidate_id, max(difference) AS difference
+    FROM results
     GROUP BY candidate_id
 )
 SELECT g.cycle, g.gap_id, g.question, g.capability, g.mechanisms, g.evidence_for,

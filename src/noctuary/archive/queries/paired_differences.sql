@@ -6,10 +6,10 @@
 -- $candidates: only these designs, null for all.
 WITH eligible AS (
     SELECT t.candidate_id, k.name, k.kind, k.reference, t.trainer, t.task, t.seed, t.score
-    FROM trials t
+    FROM tuned t
     JOIN candidates k USING (candidate_id)
     LEFT JOIN designs d ON d.design_id = t.candidate_id
-    WHERE t.status = 'ok' AND isfinite(t.score) AND t.suite = $suite AND t.rung = $rung
+    WHERE t.score IS NOT NULL AND NOT t.broken AND t.suite = $suite AND t.rung = $rung
         AND ($trainer::VARCHAR IS NULL OR t.trainer = $trainer)
         AND ($seeds::UBIGINT[] IS NULL OR list_contains($seeds::UBIGINT[], t.seed))
         AND (k.kind = 'human' OR $max_cycle::INTEGER IS NULL OR d.cycle <= $max_cycle)
