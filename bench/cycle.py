@@ -239,7 +239,7 @@ def tables(result: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--suite", default="standard-1")
+    parser.add_argument("--suite", default="standard-2")
     parser.add_argument("--seeds", type=int, default=3, help="seeds a task (settings default)")
     parser.add_argument("--designs", type=int, default=4, help="designs a cycle (default too)")
     parser.add_argument("--workers", type=int, default=0, help="trials at once; 0: one a core")

@@ -3,7 +3,7 @@
 Covers the text of `docs/baselines.md`. Trains nothing (`make_baselines.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean, median
 
 from published_orderings import ORDERINGS, Outcome, outcome
@@ -21,10 +21,14 @@ from noctuary.stats import paired_interval
 Scores = Mapping[str, Mapping[str, float]]
 
 
-def page(suite: Suite, everyone: Sequence[Evaluated], made: str) -> str:
-    """Return the page; mixers that failed on a task are named and left out of the tables."""
-    tasks = [task.name for task in suite.tasks]
-    held_out = [task.name for task in suite.held_out]
+def page(suite: Suite, everyone: Sequence[Evaluated], without: Collection[str], made: str) -> str:
+    """Return the page; mixers that failed on a task are named and left out of the tables.
+
+    Args:
+        without: tasks of the suite that nobody was trained on.
+    """
+    tasks = [task.name for task in suite.tasks if task.name not in without]
+    held_out = [task.name for task in suite.held_out if task.name not in without]
     complete = [one for one in everyone if set(task_scores(one)) == {*tasks, *held_out}]
     scores = {one.candidate.name: task_scores(one) for one in complete}
     search = {name: {t: found[t] for t in tasks} for name, found in scores.items()}
@@ -36,6 +40,7 @@ def page(suite: Suite, everyone: Sequence[Evaluated], made: str) -> str:
         "# The human baselines",
         _introduction(suite, len(complete), len(tasks) + len(held_out), seeds),
         f"Made by {made}.",
+        f"Left out, to save the time: {', '.join(without)}." if without else "",
         _failures(everyone, complete),
         "## Scores on the tasks of the search",
         f"Mean over {seeds} seeds, with half the width of its 95 % Student-t interval. `all` is "

@@ -44,7 +44,7 @@ def publish(
         f"# Learning curves of cycle {run.cycle.number}\n\n"
         f"![training loss over steps](data:image/png;base64,{image})\n",
         key="learning-curves",
-        description=f"Mean of {run.settings.training.seeds} seeds: designs in colour, human "
+        description="Means over the seeds, at the best learning rate: designs in colour, human "
         "baselines in grey",
     )
     create_markdown_artifact(

@@ -23,10 +23,13 @@ from trial_process import (
     wait_until,
 )
 
-from noctuary.bench.suite import TINY
+from noctuary.bench.suite import STANDARD, TINY
+from noctuary.config import TrainingSettings
 from noctuary.domain import Candidate, Trial
 from noctuary.errors import NoSpace
+from noctuary.journal import Journal
 from noctuary.lab import MIN_FREE_BYTES, Lab, read_json, shipped
+from noctuary.plan import first_rung
 from noctuary.sandbox.launcher import Launcher
 from noctuary.trials import MAX_OUTPUT_BYTES, Workshop
 
@@ -229,6 +232,22 @@ def test_a_bad_candidate_gets_a_status_and_the_next_trial_runs(
     assert {"spec.json", "result.json"} <= {path.name for path in folder_of(lab, trial).iterdir()}
     assert list(lab.work.iterdir()) == []
     assert train_one(make_workshop(lab, launcher), make_candidate(lab)).status == "ok"
+
+
+@pytest.mark.parametrize("task", ["text", "long_parity"])
+def test_a_default_trial_takes_less_than_a_gigabyte(
+    launcher: Launcher, lab: Lab, task: str
+) -> None:
+    """The largest vocabulary, and the longest test sequences, on the softmax that keeps all."""
+    candidate = human("softmax_attention")
+    settings = TrainingSettings(suite=STANDARD.name, device="cpu", workers=2)
+    workshop = Workshop(lab, settings, launcher, Journal(lab.journal_path))
+    audit = workshop.audit(candidate, STANDARD.version, seed=0)
+    specs = first_rung(candidate.candidate_id, STANDARD, [STANDARD.task(task)])[:1]
+    workshop.train(candidate, audit.ffn_width or 0, specs)
+    trial = workshop.read(specs[0])
+    assert trial.status == "ok"
+    assert trial.peak_memory_mb is not None and 50 < trial.peak_memory_mb < 1024
 
 
 def test_training_far_above_chance_is_stopped(launcher: Launcher, lab: Lab) -> None:

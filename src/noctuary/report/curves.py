@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from noctuary.domain import Candidate, Trial
+from noctuary.plan import at_best_rate
 
 Curve = tuple[list[int], list[float]]
 
@@ -20,10 +22,11 @@ DASHES = ((0, (6, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))
 
 
 def curves_png(candidates: Sequence[Candidate], trials: Sequence[Trial], folder: Path) -> bytes:
-    """Return a PNG of training loss over steps, averaged over seeds.
+    """Return a PNG of training loss over steps, averaged over seeds, at the best learning rate.
 
-    Human baselines are grey and dashed, designs are coloured. The first tenth may begin above
-    the panel.
+    A column a task; a row for the first rung, where everybody is, and one for the last. Human
+    baselines are grey and dashed, designs are coloured. The first tenth may begin above the
+    panel.
 
     Args:
         folder: the lab's `trials`, with a `curve.csv` in each trial's folder.
@@ -32,25 +35,28 @@ def curves_png(candidates: Sequence[Candidate], trials: Sequence[Trial], folder:
     from matplotlib.figure import Figure
 
     tasks = sorted({trial.spec.task for trial in trials})
+    rungs = sorted({trial.spec.rung for trial in trials})
+    rows = rungs[:1] + rungs[1:][-1:]
     # no wider than a page of the Prefect UI, which would shrink it until nobody can read it
-    figure = Figure(figsize=(3.2 * max(1, len(tasks)), 4.0), layout="constrained")
+    size = (3.2 * max(1, len(tasks)), 0.9 + 3.1 * max(1, len(rows)))
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     looks = _looks(candidates)
     handles = {}
-    for number, task in enumerate(tasks, start=1):
-        axes = figure.add_subplot(1, len(tasks), number)
+    for number, (rung, task) in enumerate(product(rows, tasks), start=1):
+        axes = figure.add_subplot(len(rows), len(tasks), number)
         begin = []
         for candidate in sorted(candidates, key=lambda one: one.kind != "human"):
-            curve = _mean_curve(candidate, task, trials, folder)
+            curve = _mean_curve(candidate, task, rung, trials, folder)
             if curve is None:
                 continue
             [handles[candidate.name]] = axes.plot(*curve, **looks[candidate.candidate_id])
             begin.append(curve[1][len(curve[1]) // 10])
         if begin:  # the fall of the first steps would take all the height from what follows
             axes.set_ylim(top=1.05 * max(begin))
-        axes.set_title(task)
+        axes.set_title(f"{task}, rung {rung}")
         axes.set_xlabel("step")
-        if number == 1:
+        if task == tasks[0]:
             axes.set_ylabel("training loss (nats)")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(
@@ -79,14 +85,17 @@ def _looks(candidates: Sequence[Candidate]) -> dict[str, dict[str, Any]]:
 
 
 def _mean_curve(
-    candidate: Candidate, task: str, trials: Sequence[Trial], folder: Path
+    candidate: Candidate, task: str, rung: int, trials: Sequence[Trial], folder: Path
 ) -> Curve | None:
+    own = [
+        trial
+        for trial in trials
+        if (trial.spec.candidate_id, trial.spec.task, trial.spec.rung)
+        == (candidate.candidate_id, task, rung)
+    ]
     curves = [
         read_curve(folder / trial.spec.trial_id / "curve.csv")
-        for trial in trials
-        if trial.status == "ok"
-        and trial.spec.task == task
-        and trial.spec.candidate_id == candidate.candidate_id
+        for trial in at_best_rate(own).values()
     ]
     if not curves:
         return None
