@@ -10,7 +10,7 @@ VENV_OPTIONS ?=
 BUDGET ?= 10m
 BIN = $(VENV)/bin
 
-.PHONY: run test test-slow lint venv install install-test clean
+.PHONY: run test test-slow test-gpu lint venv install install-test clean
 
 run: install
 	$(BIN)/noctuary run --budget $(BUDGET)
@@ -20,6 +20,9 @@ test: install-test lint
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: install-test
+	$(BIN)/python -m pytest -m gpu
 
 lint: install-test
 	$(BIN)/ruff check .

@@ -61,10 +61,10 @@ def page(suite: Suite, everyone: Sequence[Evaluated], without: Collection[str], 
         "## What they cost",
         "Parameters without embedding and head; floats of recurrent state over both layers for "
         "one sequence (of softmax attention: its cache at the longest training length); FLOP of "
-        "training a token, forward and backward, matrix products only; tokens a second of "
-        "training in one process of one thread, median over all trials, two processes side by "
-        "side.",
-        _table(["mixer", *costs(None)], [[o.candidate.name, *costs(o).values()] for o in ranked]),
+        "training a token, forward and backward, of matrix products and convolutions; the largest "
+        "peak memory of a trial. How fast they are, side by side, is in "
+        "[bench/results.md](../bench/results.md).",
+        _cost_table(ranked),
         "## How much hangs on the aggregate",
         "The ranking by `all`, held against other choices: Kendall's tau between the rankings, "
         "and the first three. `loss`, `accuracy` and `learning` are the parts of the score.",
@@ -72,9 +72,13 @@ def page(suite: Suite, everyone: Sequence[Evaluated], without: Collection[str], 
         "## The orderings that were published",
         _orderings(suite, by_name, seeds),
         "## The forms in the panel",
-        "Nine are published mixers in the form that suits this scale, since a rival that was "
+        "Some are published mixers in the form that suits this scale, since a rival that was "
         "never tuned is no rival:",
-        "\n".join(f"- `{form.name}`: {form.published} {form.change}" for form in TUNED),
+        "\n".join(
+            f"- `{form.name}`: {form.published} {form.change}"
+            for form in TUNED
+            if form.name in by_name
+        ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -146,6 +150,12 @@ def _of(one: Evaluated, task: str) -> list[Trial]:
     return [trial for trial in one.trials if trial.spec.task == task]
 
 
+def _cost_table(ranked: Sequence[Evaluated]) -> str:
+    heads = [head for head in costs(None) if head != "tokens/s"]  # the machine was not idle
+    rows = [[_name(one), *(costs(one)[head] for head in heads)] for one in ranked]
+    return _table(["mixer", *heads], rows)
+
+
 def _parts(
     suite: Suite, ranked: Sequence[Evaluated], tasks: Sequence[str]
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -186,6 +196,7 @@ def _orderings(suite: Suite, by_name: Mapping[str, Evaluated], seeds: int) -> st
             ", ".join(one.ordering.tasks),
             f"{one.effect:+.3f}",
             f"{one.low:+.3f} to {one.high:+.3f}",
+            f"{one.seeds_for_it}/{len(one.differences)}",
             one.words,
         ]
         for one in known
@@ -193,9 +204,12 @@ def _orderings(suite: Suite, by_name: Mapping[str, Evaluated], seeds: int) -> st
     lines = [
         "Written down before the trials were run. The difference is in score, paired by seed, "
         "averaged over the tasks named; the interval is Student's t at 95 %, corrected for the "
-        f"{len(known)} orderings (Bonferroni). It takes {fewest_seeds(len(known))} seeds for the "
+        f"{len(known)} orderings (Bonferroni); `seeds` counts those with the published sign. It takes {fewest_seeds(len(known))} seeds for the "
         f"exact test that a claim needs; with {seeds} these are checks of the bench, not claims.",
-        _table(["what was published", "here", "tasks", "difference", "interval", "outcome"], rows),
+        _table(
+            ["what was published", "here", "tasks", "difference", "interval", "seeds", "outcome"],
+            rows,
+        ),
         *_explained(known),
     ]
     return "\n\n".join(lines)
@@ -204,7 +218,7 @@ def _orderings(suite: Suite, by_name: Mapping[str, Evaluated], seeds: int) -> st
 def _explained(outcomes: Sequence[Outcome]) -> Iterator[str]:
     failing = [one for one in outcomes if one.words != "comes out"]
     if failing:
-        yield "Those that do not come out:"
+        yield "Those whose interval does not say so, and why:"
         yield "\n".join(
             f"- {one.ordering.claim} ({one.words}): {one.ordering.if_not}" for one in failing
         )

@@ -104,18 +104,26 @@ ORDERINGS = (
 
 
 class Outcome(NamedTuple):
-    """An ordering with its paired difference in score and the interval of that."""
+    """An ordering with its paired differences in score, and the interval of their mean."""
 
     ordering: Ordering
+    differences: tuple[float, ...]
     effect: float
     low: float
     high: float
 
     @property
+    def seeds_for_it(self) -> int:
+        return sum(difference > 0 for difference in self.differences)
+
+    @property
     def words(self) -> str:
         if self.low > 0:
             return "comes out"
-        return "reversed" if self.high < 0 else "not distinguishable"
+        if self.high < 0:
+            return "reversed"
+        every = self.seeds_for_it == len(self.differences)
+        return "in every seed" if every else "not distinguishable"
 
 
 def outcome(ordering: Ordering, mixers: Mapping[str, Evaluated]) -> Outcome | None:
@@ -128,4 +136,4 @@ def outcome(ordering: Ordering, mixers: Mapping[str, Evaluated]) -> Outcome | No
     interval = paired_interval(found, 1 - 0.05 / len(ORDERINGS))
     if interval.low is None or interval.high is None:
         return None
-    return Outcome(ordering, interval.effect, interval.low, interval.high)
+    return Outcome(ordering, tuple(found), interval.effect, interval.low, interval.high)

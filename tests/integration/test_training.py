@@ -304,6 +304,7 @@ def test_a_trial_on_text_of_ones_own(launcher: Launcher, lab: Lab) -> None:
     assert losses[1].status == "ok", losses[1].reason
 
 
+@pytest.mark.gpu
 def test_a_trial_on_a_gpu(launcher: Launcher, lab: Lab) -> None:
     import torch
 

@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from noctuary.corpus import MIN_BYTES, prepare_corpus
 from noctuary.errors import EnvironmentRefused, UsageError
 
 LINE = "Die Eule liest, während das Labor schläft.\n"
+NOBODY = 65534
 PLENTY = LINE * (MIN_BYTES // len(LINE))  # enough, as an umlaut takes two bytes
 
 
@@ -85,18 +88,31 @@ def test_loops_pipes_and_what_cannot_be_read_do_no_harm(tmp_path: Path) -> None:
     assert data == PLENTY.encode()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_files_and_folders_are_left_out(tmp_path: Path) -> None:
-    source = tmp_path / "texts"
+@pytest.fixture
+def own_folder() -> Iterator[Path]:
+    """A folder of an ordinary user, whom the test runs as; root may read everything."""
+    folder = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    if root:
+        os.chown(folder, NOBODY, -1)
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        for place in (folder / "texts" / "shut", folder / "texts" / "listed"):
+            place.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+def test_unreadable_files_and_folders_are_left_out(own_folder: Path) -> None:
+    source = own_folder / "texts"
     write(source / "a.txt", PLENTY)
     write(source / "closed.txt", PLENTY).chmod(0)
     write(source / "shut" / "b.txt", PLENTY).parent.chmod(0)
     write(source / "listed" / "c.txt", PLENTY).parent.chmod(0o400)
-    try:
-        data = prepare_corpus(str(source), tmp_path / "out").read_bytes()
-    finally:
-        for name in ("shut", "listed"):
-            (source / name).chmod(0o700)
+    data = prepare_corpus(str(source), own_folder / "out").read_bytes()
     assert data == PLENTY.encode()
 
 
@@ -190,7 +206,9 @@ def test_what_the_hub_refuses_is_said_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(find_spec("datasets") is not None, reason="the package is installed")
-def test_without_the_package_it_is_said_how_to_get_it(tmp_path: Path) -> None:
+def test_without_the_package_it_is_said_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
     with pytest.raises(EnvironmentRefused, match="pip install datasets"):
         prepare_corpus("hf:owls", tmp_path)

@@ -263,6 +263,7 @@ def test_forget_gates_stay_in_float32_under_autocast(name: str) -> None:
     assert (log_alpha / exact - 1)[between].abs().mean() < 0.1
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", NAMES)
 def test_bfloat16_on_cuda_is_near_float32(name: str) -> None:
     if not torch.cuda.is_available():

@@ -333,6 +333,7 @@ def test_bfloat16_autocast_is_near_float32(name: str) -> None:
     assert_half_precision_is_near(name, "cpu")
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", NAMES)
 def test_bfloat16_autocast_on_a_gpu_is_near_float32(name: str) -> None:
     if not torch.cuda.is_available():

@@ -116,6 +116,7 @@ def test_autocast_on_a_cpu_stays_near_fp32(decay: str, update: str) -> None:
     assert_near_in_bf16(mixer_of(decay, update), "cpu")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA: bf16 is NOT checked on a GPU")
 @pytest.mark.parametrize(("decay", "update"), PLAIN_AND_SOFTMAX)
 def test_autocast_on_a_gpu_stays_near_fp32(decay: str, update: str) -> None:
