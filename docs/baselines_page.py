@@ -204,7 +204,8 @@ def _orderings(suite: Suite, by_name: Mapping[str, Evaluated], seeds: int) -> st
     lines = [
         "Written down before the trials were run. The difference is in score, paired by seed, "
         "averaged over the tasks named; the interval is Student's t at 95 %, corrected for the "
-        f"{len(known)} orderings (Bonferroni); `seeds` counts those with the published sign. It takes {fewest_seeds(len(known))} seeds for the "
+        f"{len(known)} orderings (Bonferroni); `seeds` counts those with the published sign. "
+        f"It takes {fewest_seeds(len(known))} seeds for the "
         f"exact test that a claim needs; with {seeds} these are checks of the bench, not claims.",
         _table(
             ["what was published", "here", "tasks", "difference", "interval", "seeds", "outcome"],

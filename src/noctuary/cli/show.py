@@ -85,8 +85,8 @@ def source_path(lab: "Lab", candidate_id: str, recorded: str) -> Path:
 
 
 def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("trial_id", "suite", "task", "rung", "seed", "status", "reason", "score")
-    return {name: row[name] for name in names}
+    names = ("trial_id", "suite", "task", "rung", "seed", "learning_rate", "status", "reason")
+    return {name: row[name] for name in (*names, "score")}
 
 
 def _print(found: Mapping[str, Any]) -> None:
@@ -110,7 +110,7 @@ def _print(found: Mapping[str, Any]) -> None:
         _print_field(
             out,
             "standing",
-            f"{row['suite']}: {rank}, score {number(row['score'])}, difference "
+            f"{row['suite']}, rung {row['rung']}: {rank}, score {number(row['score'])}, difference "
             f"{number(row['difference'], sign=True)} to {row['baseline'] or 'no baseline'}",
         )
     if found.get("trials"):
@@ -141,9 +141,25 @@ def _print_field(out: "Console", name: str, value: Any) -> None:
 def _print_trials(out: "Console", trials: list[dict[str, Any]]) -> None:
     shown = table(
         "trials",
-        [("task", False), ("seed", True), ("score", True), ("status", False), ("id", False)],
+        [
+            ("rung", True),
+            ("task", False),
+            ("seed", True),
+            ("rate", True),
+            ("score", True),
+            ("status", False),
+            ("id", False),
+        ],
     )
-    for row in sorted(trials, key=lambda row: (row["suite"], row["task"], row["seed"])):
-        status = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
-        shown.add_row(row["task"], str(row["seed"]), number(row["score"]), status, row["trial_id"])
+    order = ("suite", "rung", "task", "seed", "learning_rate")
+    for row in sorted(trials, key=lambda row: tuple(row[name] for name in order)):
+        shown.add_row(
+            str(row["rung"]),
+            row["task"],
+            str(row["seed"]),
+            f"{row['learning_rate']:g}",
+            number(row["score"]),
+            f"{row['status']}: {row['reason']}" if row["reason"] else row["status"],
+            row["trial_id"],
+        )
     out.print(shown)
