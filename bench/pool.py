@@ -14,7 +14,7 @@ from noctuary.candidates import human_candidates
 from noctuary.config import TrainingSettings
 from noctuary.journal import Journal
 from noctuary.lab import Lab
-from noctuary.plan import later_rung, suite_of
+from noctuary.plan import later_rung, suite_of, trainer_of
 from noctuary.sandbox.launcher import Launcher, usable_cores
 from noctuary.trials import Workshop
 
@@ -37,7 +37,7 @@ def main() -> None:
         audit = workshop.audit(candidate, suite.version, seed=0)
         rates = {task.name: suite.learning_rates[0] for task in suite.tasks}
         seeds = range(FIRST_SEED, FIRST_SEED + asked.seeds)
-        specs = later_rung(candidate.candidate_id, suite, 0, seeds, rates)
+        specs = later_rung(candidate.candidate_id, suite, 0, seeds, rates, trainer_of(settings))
         workshop.train(
             candidate,
             audit.ffn_width or 0,

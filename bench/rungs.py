@@ -24,7 +24,7 @@ from noctuary.domain import Candidate
 from noctuary.evaluation import Evaluated, evaluate
 from noctuary.journal import Journal
 from noctuary.lab import Lab, write_atomically
-from noctuary.plan import suite_of
+from noctuary.plan import rung_seeds, suite_of
 from noctuary.report.panel import task_scores
 from noctuary.sandbox.launcher import Launcher, usable_cores
 from noctuary.space.naming import design_name
@@ -95,7 +95,7 @@ def main() -> None:
                 candidates,
                 suite.tasks,
                 rung=rung,
-                seeds=asked.seeds if rung == suite.top else 1,
+                seeds=rung_seeds(suite, rung, asked.seeds),
                 told=lambda line: print(line, flush=True),
             )
             scores.append(scores_on(everyone, len(suite.tasks)))

@@ -22,7 +22,7 @@ from noctuary.config import TrainingSettings
 from noctuary.domain import Candidate, Trial
 from noctuary.journal import Journal
 from noctuary.lab import Lab
-from noctuary.plan import later_rung, suite_of
+from noctuary.plan import later_rung, suite_of, trainer_of
 from noctuary.sandbox.launcher import Launcher
 from noctuary.trials import Workshop
 
@@ -38,6 +38,7 @@ def run_trials(workshop: Workshop, candidate: Candidate, width: int, seeds: rang
         suite.top,
         seeds,
         {suite.tasks[0].name: suite.learning_rates[0]},
+        trainer_of(workshop.settings),
     )
     with ThreadPoolExecutor(workshop.launcher.slots) as threads:
         list(threads.map(lambda spec: workshop.train(candidate, width, [spec]), specs))

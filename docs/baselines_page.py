@@ -21,7 +21,9 @@ from noctuary.stats import paired_interval
 Scores = Mapping[str, Mapping[str, float]]
 
 
-def page(suite: Suite, everyone: Sequence[Evaluated], without: Collection[str], made: str) -> str:
+def page(
+    suite: Suite, everyone: Sequence[Evaluated], seeds: int, without: Collection[str], made: str
+) -> str:
     """Return the page; mixers that failed on a task are named and left out of the tables.
 
     Args:
@@ -29,13 +31,13 @@ def page(suite: Suite, everyone: Sequence[Evaluated], without: Collection[str], 
     """
     tasks = [task.name for task in suite.tasks if task.name not in without]
     held_out = [task.name for task in suite.held_out if task.name not in without]
-    complete = [one for one in everyone if set(task_scores(one)) == {*tasks, *held_out}]
+    wanted = seeds * (len(tasks) + len(held_out))
+    complete = [one for one in everyone if not one.failed and len(one.scores) == wanted]
     scores = {one.candidate.name: task_scores(one) for one in complete}
     search = {name: {t: found[t] for t in tasks} for name, found in scores.items()}
     order = ranking({name: aggregate(found) for name, found in search.items()})
     by_name = {one.candidate.name: one for one in complete}
     ranked = [by_name[name] for name in order]
-    seeds = len({trial.spec.seed for one in complete for trial in one.trials})
     parts = [
         "# The human baselines",
         _introduction(suite, len(complete), len(tasks) + len(held_out), seeds),
@@ -204,8 +206,8 @@ def _orderings(suite: Suite, by_name: Mapping[str, Evaluated], seeds: int) -> st
     lines = [
         "Written down before the trials were run. The difference is in score, paired by seed, "
         "averaged over the tasks named; the interval is Student's t at 95 %, corrected for the "
-        f"{len(known)} orderings (Bonferroni); `seeds` counts those with the published sign. "
-        f"It takes {fewest_seeds(len(known))} seeds for the "
+        f"{len(ORDERINGS)} orderings (Bonferroni); `seeds` counts those with the published sign. "
+        f"It takes {fewest_seeds(len(ORDERINGS))} seeds for the "
         f"exact test that a claim needs; with {seeds} these are checks of the bench, not claims.",
         _table(
             ["what was published", "here", "tasks", "difference", "interval", "seeds", "outcome"],

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from baselines_page import page
 
+from noctuary.bench.rungs import search_seeds
 from noctuary.candidates import human_candidates, human_names
 from noctuary.config import TrainingSettings
 from noctuary.evaluation import evaluate
@@ -51,7 +52,7 @@ def main() -> None:
             human_candidates(lab, asked.mixers),
             [task for task in (*suite.tasks, *suite.held_out) if task.name not in asked.without],
             rung=suite.top,
-            seeds=asked.seeds,
+            seeds=search_seeds(suite.top, asked.seeds),
             told=told,
         )
     command = " ".join(["python", *sys.argv]).replace(str(asked.lab), "DIR")
@@ -60,7 +61,7 @@ def main() -> None:
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {usable_cores()} cores "
         f"({platform.machine()}, {platform.system()} {os.uname().release.split('-')[0]})"
     )
-    PAGE.write_text(page(suite, everyone, asked.without, made), encoding="utf-8")
+    PAGE.write_text(page(suite, everyone, asked.seeds, asked.without, made), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 

@@ -133,6 +133,8 @@ def outcome(ordering: Ordering, mixers: Mapping[str, Evaluated]) -> Outcome | No
     found = differences(
         mixers[ordering.better].scores, mixers[ordering.worse].scores, ordering.tasks
     )
+    if not found:
+        return None
     interval = paired_interval(found, 1 - 0.05 / len(ORDERINGS))
     if interval.low is None or interval.high is None:
         return None

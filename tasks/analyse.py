@@ -5,7 +5,7 @@ from noctuary.analysis import analyse as analyse_archive
 from noctuary.candidates import REFERENCE
 from noctuary.domain import Candidate, Finding, Gap
 from noctuary.night import CycleRun
-from noctuary.plan import TRAINER_VERSION, rung_seeds, suite_of
+from noctuary.plan import rung_seeds, suite_of, trainer_of
 from noctuary.trials import Trained
 from tasks.stage import stage
 from tasks.workbench import archive_of
@@ -18,8 +18,9 @@ def analyse(
     archive = archive_of(run)
     # findings are read from the archive; gap and trained are inputs so that the key holds them
     suite, seeds = suite_of(run.settings.training), run.settings.training.seeds
+    trainer = trainer_of(run.settings.training)
     screening, results = (
-        Board(suite.version, rung, TRAINER_VERSION, rung_seeds(suite, rung, seeds))
+        Board(suite.version, rung, trainer, rung_seeds(suite, rung, seeds))
         for rung in (0, suite.top)
     )
     findings = analyse_archive(

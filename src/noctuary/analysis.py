@@ -232,4 +232,4 @@ def _verdict(low: float | None, high: float | None) -> str:
         return "too few to tell"
     if low <= 0 <= high:
         return "not distinguishable"
-    return "better" if low > 0 else "worse"
+    return "looks better" if low > 0 else "looks worse"

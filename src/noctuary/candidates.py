@@ -54,12 +54,16 @@ def design_candidate(lab: Lab, design: Design) -> Candidate:
 
 
 def file_candidate(lab: Lab, path: Path) -> Candidate:
-    """Return any mixer file as a candidate: a human baseline where it is one, else foreign."""
+    """Return any mixer file as a candidate: a baseline of the nights where it is one, else foreign.
+
+    The other human mixers are foreign as well: cycles must not see what was evaluated between
+    them, or a rerun would see something else.
+    """
     source = _text(path)
     candidate_id = source_id(source)
-    for human in _human_files():
-        if source_id(human.read_text(encoding="utf-8")) == candidate_id:
-            return _human(lab, human)
+    for human in human_candidates(lab):
+        if human.candidate_id == candidate_id:
+            return human
     return Candidate(
         candidate_id=candidate_id,
         name=path.stem,

@@ -63,8 +63,9 @@ class TrainingSettings(Section):
 
     Attributes:
         suite: name of the suite in `bench.suite.SUITES`.
-        text: what the text task is about: empty for the shipped corpus, a file or folder, or
-            `hf:NAME[:CONFIG[:SPLIT[:COLUMN]]]` for a Hugging Face dataset.
+        text: what the text task is about: empty for the shipped corpus, a file or folder (from
+            the lab's folder, where relative), or `hf:NAME[:CONFIG[:SPLIT[:COLUMN]]]` for a
+            Hugging Face dataset, which is fetched once.
         seeds: trials per candidate and task on the last rung.
         workers: trials at once; 0 means one a core, or four that share a GPU.
         device: `auto` takes the GPU where torch sees one.
@@ -88,7 +89,7 @@ class TrainingSettings(Section):
 
 
 class LiteratureSettings(Section):
-    """The only outbound connection there is. An empty endpoint keeps noctuary offline.
+    """The only outbound connection by default. An empty endpoint keeps noctuary offline.
 
     Attributes:
         endpoint: base address of the Semantic Scholar graph API.

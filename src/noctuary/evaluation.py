@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 
-from noctuary.bench.rungs import search_seeds
 from noctuary.bench.tasks import Task
 from noctuary.campaigns import Verdict, decide
 from noctuary.domain import Audit, Candidate, Trial, Value
-from noctuary.plan import at_best_rate, first_rung, later_rung, suite_of
+from noctuary.plan import at_best_rate, first_rung, later_rung, suite_of, trainer_of
 from noctuary.trials import Workshop
 
 AT_ONCE = 2
@@ -29,7 +28,7 @@ class Evaluated(Value):
 
     Attributes:
         trials: the `ok` trials on the rung, one for each task and seed.
-        failed: why there are fewer than that; empty where there are not.
+        failed: why there are fewer than that, or some that do not count; else empty.
         trial_ids: all its trials, the screening included.
     """
 
@@ -50,7 +49,7 @@ def evaluate(
     tasks: Sequence[Task],
     *,
     rung: int,
-    seeds: int,
+    seeds: Sequence[int],
     told: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Evaluated, ...]:
     """Audit and train each candidate; what is finished already is not trained again.
@@ -64,7 +63,12 @@ def evaluate(
         return _evaluate(workshop, candidate, tasks, rung, seeds, told)
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        return tuple(threads.map(one, candidates))
+        try:
+            return tuple(threads.map(one, candidates))
+        except BaseException:  # Ctrl-C: what runs is ended, and no thread starts more
+            workshop.launcher.close()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _evaluate(
@@ -72,7 +76,7 @@ def _evaluate(
     candidate: Candidate,
     tasks: Sequence[Task],
     rung: int,
-    seeds: int,
+    seeds: Sequence[int],
     told: Callable[[str], None],
 ) -> Evaluated:
     suite = suite_of(workshop.settings)
@@ -83,20 +87,24 @@ def _evaluate(
             candidate=candidate, audit=audit, trials=(), failed=audit.reason, trial_ids=()
         )
     width = audit.ffn_width or 0
-    screening = first_rung(candidate.candidate_id, suite, tasks)
+    screening = first_rung(candidate.candidate_id, suite, tasks, trainer_of(workshop.settings))
     screened = workshop.train(candidate, width, screening)
     rates = workshop.best_rates(screening)
-    told(f"{candidate.name}: learning rates chosen" if rates else f"{candidate.name}: no score")
-    specs = later_rung(candidate.candidate_id, suite, rung, search_seeds(rung, seeds), rates)
+    if rates:
+        told(f"{candidate.name}: learning rates chosen")
+    trainer = trainer_of(workshop.settings)
+    specs = later_rung(candidate.candidate_id, suite, rung, seeds, rates, trainer)
     trained = workshop.train(candidate, width, specs)
-    if trained.score is not None:
-        told(f"{candidate.name}: score {trained.score:.4f} on rung {rung}")
+    failed = ""
+    if trained.score is None:
+        failed = screened.reason or trained.reason
+    told(f"{candidate.name}: {failed or f'score {trained.score:.4f} on rung {rung}'}")
     trials = [workshop.read(spec) for spec in specs if workshop.is_finished(spec)]
     return Evaluated(
         candidate=candidate,
         audit=audit,
         trials=tuple(at_best_rate(trials).values()),
-        failed=screened.reason or trained.reason,
+        failed=failed,
         trial_ids=tuple(dict.fromkeys((*screened.trial_ids, *trained.trial_ids))),
     )
 
@@ -116,12 +124,14 @@ def compare(
 ) -> dict[str, Verdict]:
     """Return rival's name -> verdict on the mean over the tasks, corrected for all the rivals.
 
-    Left out is a rival without a seed in common.
+    Left out is who failed anywhere, since the seeds that survived would flatter it, and a rival
+    without a seed in common.
     """
     asked = {
         rival.candidate.name: found
         for rival in rivals
-        if (found := differences(mixer.scores, rival.scores, tasks))
+        if not (mixer.failed or rival.failed)
+        and (found := differences(mixer.scores, rival.scores, tasks))
     }
     return {verdict.name: verdict for verdict in decide(asked)} if asked else {}
 

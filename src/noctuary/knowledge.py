@@ -12,7 +12,7 @@ from noctuary.bench.rungs import promoted
 from noctuary.config import TrainingSettings
 from noctuary.domain import Cycle, Finding, Gap, Insight
 from noctuary.gap import Tried
-from noctuary.plan import TRAINER_VERSION, rung_seeds, suite_of
+from noctuary.plan import rung_seeds, suite_of, trainer_of
 from noctuary.selection import Scored
 
 
@@ -27,6 +27,7 @@ class Knowledge:
         self.archive = archive
         self.before = cycle.number - 1
         self.suite = suite_of(settings)
+        self.trainer = trainer_of(settings)
         self.seeds = settings.seeds
 
     def own_insights(self) -> tuple[Insight, ...]:
@@ -105,7 +106,7 @@ class Knowledge:
             "scores",
             suite=self.suite.version,
             rung=rung,
-            trainer=TRAINER_VERSION,
+            trainer=self.trainer,
             seeds=rung_seeds(self.suite, rung, self.seeds),
             max_cycle=cycle,
         )

@@ -7,13 +7,16 @@ and does not decide who climbs (`bench.rungs`).
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from noctuary.bench.rungs import search_seeds
+from noctuary.bench.rungs import FIRST_HELD_OUT_SEED, search_seeds
 from noctuary.bench.suite import Suite, suite_by_name
 from noctuary.bench.tasks import Task
+from noctuary.canonical import content_id
 from noctuary.config import Settings, TrainingSettings
-from noctuary.corpus import prepare_corpus
+from noctuary.corpus import HUB, prepare_corpus
 from noctuary.domain import Trial, TrialSpec
-from noctuary.lab import Lab
+from noctuary.errors import UsageError
+from noctuary.lab import Lab, write_atomically
+from noctuary.sandbox.limits import may_use_cuda
 
 TRAINER_VERSION = "lightning-2"
 """Part of every trial's id: raise it when a change in `training` changes what a trial computes."""
@@ -24,8 +27,10 @@ def suite_of(settings: TrainingSettings) -> Suite:
     return suite_by_name(settings.suite, Path(settings.text) if settings.text else None)
 
 
-def with_text(settings: Settings, lab: Lab) -> Settings:
-    """Return the settings with their text as a file of the lab, read or fetched once.
+def with_text(settings: Settings, lab: Lab, *, offline: bool = False) -> Settings:
+    """Return the settings with their text as a file of the lab.
+
+    A file or folder, relative ones to the lab's, is read anew; a dataset is fetched once.
 
     Raises:
         UsageError, EnvironmentRefused: the text cannot be had.
@@ -33,9 +38,27 @@ def with_text(settings: Settings, lab: Lab) -> Settings:
     source = settings.training.text
     if not source:
         return settings
-    text = str(prepare_corpus(source, lab.corpora))
-    training = settings.training.model_copy(update={"text": text})
+    if source.startswith(HUB):
+        text = _fetched(source, lab, offline)
+    else:
+        text = prepare_corpus(str(lab.root / Path(source).expanduser()), lab.corpora)
+    training = settings.training.model_copy(update={"text": str(text)})
     return settings.model_copy(update={"training": training})
+
+
+def _fetched(source: str, lab: Lab, offline: bool) -> Path:
+    """Return the file of a dataset, and remember which one it is."""
+    note = lab.corpora / f"{content_id({'source': source})}.txt"
+    if note.exists() and (known := lab.corpora / note.read_text(encoding="utf-8")).exists():
+        return known
+    if offline:
+        raise UsageError(
+            f"{source} is not in {lab.corpora} yet, and --offline forbids to fetch it; expected "
+            "a text that is there: run once without --offline"
+        )
+    text = prepare_corpus(source, lab.corpora)
+    write_atomically(note, text.name)
+    return text
 
 
 def rung_seeds(suite: Suite, rung: int, final: int) -> tuple[int, ...]:
@@ -43,10 +66,23 @@ def rung_seeds(suite: Suite, rung: int, final: int) -> tuple[int, ...]:
     return search_seeds(rung, final if rung == suite.top else 1)
 
 
-def first_rung(candidate_id: str, suite: Suite, tasks: Sequence[Task]) -> tuple[TrialSpec, ...]:
+def trainer_of(settings: TrainingSettings) -> str:
+    """Return the trainer's version, with what else decides the bits of a trial's numbers.
+
+    A GPU trains in bf16; trials of different precision never stand on one board.
+    """
+    parts = [TRAINER_VERSION]
+    if may_use_cuda(settings.device):
+        parts += ["bf16", "compiled"] if settings.compile else ["bf16"]
+    return "-".join(parts)
+
+
+def first_rung(
+    candidate_id: str, suite: Suite, tasks: Sequence[Task], trainer: str
+) -> tuple[TrialSpec, ...]:
     """Return a candidate's trials on the first rung: every learning rate, with one seed."""
     return tuple(
-        _spec(candidate_id, suite, task, 0, seed, rate)
+        _spec(candidate_id, suite, task, 0, seed, rate, trainer)
         for seed in search_seeds(0, 1)
         for rate in suite.learning_rates
         for task in tasks
@@ -54,7 +90,12 @@ def first_rung(candidate_id: str, suite: Suite, tasks: Sequence[Task]) -> tuple[
 
 
 def later_rung(
-    candidate_id: str, suite: Suite, rung: int, seeds: Sequence[int], rates: Mapping[str, float]
+    candidate_id: str,
+    suite: Suite,
+    rung: int,
+    seeds: Sequence[int],
+    rates: Mapping[str, float],
+    trainer: str,
 ) -> tuple[TrialSpec, ...]:
     """Return a candidate's trials on a later rung.
 
@@ -62,15 +103,17 @@ def later_rung(
         rates: task -> the learning rate that the first rung found best for it.
     """
     return tuple(
-        _spec(candidate_id, suite, suite.task(name), rung, seed, rate)
+        _spec(candidate_id, suite, suite.task(name), rung, seed, rate, trainer)
         for seed in seeds
         for name, rate in rates.items()
     )
 
 
 def _spec(
-    candidate_id: str, suite: Suite, task: Task, rung: int, seed: int, rate: float
+    candidate_id: str, suite: Suite, task: Task, rung: int, seed: int, rate: float, trainer: str
 ) -> TrialSpec:
+    if seed >= FIRST_HELD_OUT_SEED:
+        raise ValueError(f"seed {seed} is for verification; expected one of the search")
     return TrialSpec(
         candidate_id=candidate_id,
         suite=suite.version,
@@ -78,7 +121,7 @@ def _spec(
         rung=rung,
         seed=seed,
         learning_rate=rate,
-        trainer=TRAINER_VERSION,
+        trainer=trainer,
     )
 
 

@@ -20,7 +20,7 @@ from noctuary.config import TrainingSettings
 from noctuary.domain import Audit, Candidate, Check, Status, Trial, TrialSpec, Value
 from noctuary.journal import Journal
 from noctuary.lab import Lab, explaining_disk_errors, read_json, sync_folder, write_atomically
-from noctuary.plan import at_best_rate, first_rung, later_rung, rung_seeds, suite_of
+from noctuary.plan import at_best_rate, first_rung, later_rung, rung_seeds, suite_of, trainer_of
 from noctuary.sandbox.launcher import Launcher, Turn
 from noctuary.sandbox.limits import Limits
 from noctuary.sandbox.outcome import AuditOutcome, Outcome, OutcomeT, TrialOutcome, read_outcome
@@ -66,6 +66,12 @@ class Trained(Value):
     reason: str
 
 
+def _reason(failed: Sequence[Trial]) -> str:
+    if not failed:
+        return "the first rung gave no learning rate for every task"
+    return f"{failed[0].status}: {failed[0].reason}"
+
+
 class Workshop:
     """What auditing and training need, in one hand: the lab, its rules, and the launcher."""
 
@@ -105,18 +111,25 @@ class Workshop:
         None on a later rung, where the first one is not finished.
         """
         suite = suite_of(self.settings)
-        screening = first_rung(candidate_id, suite, suite.tasks)
+        trainer = trainer_of(self.settings)
+        screening = first_rung(candidate_id, suite, suite.tasks, trainer)
         if rung == 0:
             return screening
         rates = self.best_rates(screening)
         seeds = rung_seeds(suite, rung, self.settings.seeds)
-        return later_rung(candidate_id, suite, rung, seeds, rates)
+        return later_rung(candidate_id, suite, rung, seeds, rates, trainer)
 
     def best_rates(self, screening: Sequence[TrialSpec]) -> dict[str, float]:
-        """Return task -> best learning rate; empty unless all are finished, each task with one."""
+        """Return task -> best learning rate.
+
+        Empty unless all of them are finished, nothing worse than divergence happened, and each
+        task has a score.
+        """
         if not all(self.is_finished(spec) for spec in screening):
             return {}
         trials = [self.read(spec) for spec in screening]
+        if any(trial.status not in HARMLESS for trial in trials):
+            return {}
         best = {task: t.spec.learning_rate for (task, _), t in at_best_rate(trials).items()}
         wanted = dict.fromkeys(spec.task for spec in screening)
         return {task: best[task] for task in wanted} if set(best) == set(wanted) else {}
@@ -165,7 +178,7 @@ class Workshop:
             executed=len(executed),
             steps=sum(self.read(spec).steps for spec in executed),
             score=sum(scores) / len(scores) if complete else None,
-            reason=f"{failed[0].status}: {failed[0].reason}" if failed and not complete else "",
+            reason="" if complete else _reason(failed),
         )
 
     def _train_all(

@@ -29,7 +29,7 @@ from noctuary.domain import Candidate, Trial
 from noctuary.errors import NoSpace
 from noctuary.journal import Journal
 from noctuary.lab import MIN_FREE_BYTES, Lab, read_json, shipped
-from noctuary.plan import first_rung
+from noctuary.plan import TRAINER_VERSION, first_rung
 from noctuary.sandbox.launcher import Launcher
 from noctuary.trials import MAX_OUTPUT_BYTES, Workshop
 
@@ -243,7 +243,7 @@ def test_a_default_trial_takes_less_than_a_gigabyte(
     settings = TrainingSettings(suite=STANDARD.name, device="cpu", workers=2)
     workshop = Workshop(lab, settings, launcher, Journal(lab.journal_path))
     audit = workshop.audit(candidate, STANDARD.version, seed=0)
-    specs = first_rung(candidate.candidate_id, STANDARD, [STANDARD.task(task)])[:1]
+    specs = first_rung(candidate.candidate_id, STANDARD, [STANDARD.task(task)], TRAINER_VERSION)[:1]
     workshop.train(candidate, audit.ffn_width or 0, specs)
     trial = workshop.read(specs[0])
     assert trial.status == "ok"

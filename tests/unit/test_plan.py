@@ -17,6 +17,7 @@ from noctuary.domain import Status, Trial, TrialSpec
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.plan import (
+    TRAINER_VERSION,
     at_best_rate,
     first_rung,
     later_rung,
@@ -74,7 +75,9 @@ def anonymous(specs: Sequence[TrialSpec]) -> list[dict[str, object]]:
 
 @any_suite
 def test_everybody_gets_the_same_trials_but_for_the_id(suite: Suite) -> None:
-    human, design = (first_rung(one, suite, suite.tasks) for one in ("human", "design"))
+    human, design = (
+        first_rung(one, suite, suite.tasks, TRAINER_VERSION) for one in ("human", "design")
+    )
     assert anonymous(human) == anonymous(design)
     ids = [spec.trial_id for spec in (*human, *design)]
     assert len(set(ids)) == len(ids)
@@ -82,7 +85,7 @@ def test_everybody_gets_the_same_trials_but_for_the_id(suite: Suite) -> None:
 
 @any_suite
 def test_the_first_rung_tries_every_rate_on_every_task_with_one_seed(suite: Suite) -> None:
-    specs = first_rung("x", suite, suite.tasks)
+    specs = first_rung("x", suite, suite.tasks, TRAINER_VERSION)
     tried = [(spec.task, spec.learning_rate) for spec in specs]
     assert sorted(tried) == sorted(
         (task.name, rate) for task in suite.tasks for rate in suite.learning_rates
@@ -222,10 +225,12 @@ def test_the_steps_of_a_design_are_those_of_a_simulated_search(suite: Suite, see
     for rung, budget in enumerate(suite.rungs):
         for design in climbing:
             if rung == 0:
-                specs = first_rung(design, suite, suite.tasks)
+                specs = first_rung(design, suite, suite.tasks, TRAINER_VERSION)
             else:
                 rates = {task.name: suite.learning_rates[0] for task in suite.tasks}
-                specs = later_rung(design, suite, rung, rung_seeds(suite, rung, seeds), rates)
+                specs = later_rung(
+                    design, suite, rung, rung_seeds(suite, rung, seeds), rates, TRAINER_VERSION
+                )
             steps += budget.steps * len(specs)
         climbing = set(promoted({d: rng.random() for d in climbing}, budget.keep, climbing))
     assert steps / number == pytest.approx(steps_a_design(training), rel=5e-3)

@@ -7,7 +7,9 @@ import pytest
 
 from noctuary.bench.suite import STANDARD, SUITES, TINY, Suite, suite_by_name
 from noctuary.bench.tasks.text import ByteText
+from noctuary.canonical import content_id
 from noctuary.config import Settings, TrainingSettings
+from noctuary.corpus import prepare_corpus
 from noctuary.errors import UsageError
 from noctuary.lab import Lab
 from noctuary.plan import suite_of, with_text
@@ -100,3 +102,25 @@ def test_settings_name_a_folder_and_the_lab_keeps_its_bytes(tmp_path: Path) -> N
     assert suite_of(found.training).version == before, "the lab's own copy decides"
     assert suite_of(with_text(asked, lab).training).version != before
     assert with_text(Settings(), lab) == Settings()
+
+
+def test_a_relative_folder_is_one_of_the_lab(tmp_path: Path) -> None:
+    lab = Lab.create_or_open(tmp_path / "lab")
+    (lab.root / "books").mkdir()
+    (lab.root / "books" / "one.txt").write_text("call me anything. " * 5000)
+    found = with_text(Settings(training=TrainingSettings(text="books")), lab)
+    assert Path(found.training.text).parent == lab.corpora
+
+
+def test_a_dataset_that_was_fetched_is_not_asked_for_again(text: Path, tmp_path: Path) -> None:
+    lab = Lab.create_or_open(tmp_path / "lab")
+    asked = Settings(training=TrainingSettings(text="hf:owner/name"))
+    with pytest.raises(UsageError, match="--offline forbids to fetch it"):
+        with_text(asked, lab, offline=True)
+    kept = prepare_corpus(str(text), lab.corpora)
+    note = lab.corpora / f"{content_id({'source': 'hf:owner/name'})}.txt"
+    note.write_text(kept.name)  # as the first run leaves it
+    assert with_text(asked, lab, offline=True).training.text == str(kept)
+    kept.unlink()
+    with pytest.raises(UsageError, match="--offline forbids to fetch it"):
+        with_text(asked, lab, offline=True)

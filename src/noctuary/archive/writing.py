@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+_RANKS = ["foreign", "design", "human"]
+"""Kinds of candidates; what is of several is of the last of them."""
+
+
 def upsert_candidates(connection: "DuckDBPyConnection", candidates: Iterable[Candidate]) -> None:
+    """Insert candidates; a design stays one when somebody evaluates its file, a human likewise."""
     content = [rows.candidate_row(candidate) for candidate in candidates]
-    content.sort(key=lambda row: row["kind"] == "human")  # of two with one id, the last counts
+    content.sort(key=lambda row: _RANKS.index(row["kind"]))  # of two with one id, the last counts
+    rank = f"list_position({_RANKS}, {{}}.kind)"
     conflict = (
         f"ON CONFLICT DO UPDATE SET {updates(content, 'candidate_id')} "
-        "WHERE excluded.kind = 'human' OR candidates.kind <> 'human'"
+        f"WHERE {rank.format('excluded')} >= {rank.format('candidates')}"
     )
     insert(connection, "candidates", content, "candidate_id", conflict)
 

@@ -78,7 +78,7 @@ class Suite:
 
     Attributes:
         tasks: what the search sees.
-        held_out: tasks that no cycle trains on; for verification and for `noctuary evaluate`.
+        held_out: tasks that no cycle trains on; for verification, and for the page of baselines.
         learning_rates: the peaks of AdamW that every mixer, human or machine, is tried with on
             the first rung; linear warm-up over the first tenth, then cosine to a tenth. The
             first is the one that is tried first.

@@ -163,8 +163,8 @@ class Display:
         clock = _clock(used) + (f" of {_clock(self.budget)}" if self.budget else "")
         if not self.progress.flow_run:
             return f"noctuary  {clock}  starting the Prefect server and the workers"
-        left = self.progress.seconds_left_in_cycle(self.slots)
-        ending = f", about {_clock(left)} left in this cycle" if left is not None else ""
+        left = self.progress.seconds_left_on_rung(self.slots)
+        ending = f", about {_clock(left)} left on this rung" if left is not None else ""
         return (
             f"noctuary  cycle {self.progress.cycle}  {clock}{ending}  "
             f"trial {self.progress.finished} of {self.progress.planned}\n{self.run_address}"

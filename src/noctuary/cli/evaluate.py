@@ -35,6 +35,7 @@ def command(
 
     FILE defines `class Mixer`. It and the baselines get the same parameters, tokens, order of
     the data and learning rates to choose from. What was trained before is not trained again.
+    A difference can be called from eight seeds on.
     """
     from noctuary.archive import Archive
     from noctuary.candidates import file_candidate, human_candidates
@@ -62,7 +63,7 @@ def command(
             [mixer, *humans],
             suite.tasks,
             rung=chosen,
-            seeds=training.seeds if seeds is None else seeds,
+            seeds=_seeds(chosen, training.seeds if seeds is None else seeds),
             told=lambda line: click.echo(line, err=True),
         )
         archive = Archive(lab.archive_path, settings.archive.patience)
@@ -76,6 +77,13 @@ def command(
         _print(everyone, verdicts, tasks, f"{suite.version}, rung {chosen}")
     if everyone[0].failed:
         raise CheckFailed(f"{file}: {everyone[0].failed}")
+
+
+def _seeds(rung: int, count: int) -> tuple[int, ...]:
+    """Return the seeds of a rung, on the first one without that which chose the rates."""
+    from noctuary.bench.rungs import search_seeds
+
+    return search_seeds(rung, count + 1)[1:] if rung == 0 else search_seeds(rung, count)
 
 
 def _as_json(
@@ -106,14 +114,17 @@ def _print(
     )
     for one in everyone:
         found = task_scores(one)
-        mean = sum(found.values()) / len(tasks) if set(found) == set(tasks) else None
+        seeds = [sum(t.spec.task == task for t in one.trials) for task in tasks]
         scores.add_row(
             one.candidate.name,
-            number(mean),
+            "-" if one.failed else number(sum(found.values()) / len(tasks)),
             *(number(found.get(task)) for task in tasks),
-            str(len({trial.spec.seed for trial in one.trials})),
+            str(min(seeds)),
         )
     out.print(scores)
+    for one in everyone:
+        if one.failed:
+            out.print(f"{one.candidate.name} has no score over all tasks: {one.failed}")
     cost = table("what it costs", [("mixer", False), *((head, True) for head in costs(None))])
     for one in everyone:
         cost.add_row(one.candidate.name, *costs(one).values())
@@ -137,14 +148,18 @@ def _print(
             number(verdict.effect, 4, sign=True),
             interval(verdict.low, verdict.high),
             number(verdict.adjusted_p),
-            _words(verdict),
+            _words(verdict, len(verdicts)),
             "-" if verdict.seeds_needed is None else str(verdict.seeds_needed),
         )
     out.print(against)
     out.print("Intervals and p-values (sign flips) are corrected for the number of baselines.")
 
 
-def _words(verdict: "Verdict") -> str:
+def _words(verdict: "Verdict", count: int) -> str:
+    from noctuary.campaigns import fewest_seeds
+
+    if verdict.low is None:
+        return f"too few seeds to tell, {fewest_seeds(count)} at least"
     if not verdict.different:
         return "not distinguishable"
     return "better" if verdict.effect > 0 else "worse"

@@ -95,6 +95,7 @@ class Progress:
             self.question = event["question"]
         elif kind in ("designs made", "promoted"):
             self.planned += event["planned"]
+            self.durations.clear()  # those of another rung
         elif kind == "stage started":
             self.active.append(event["stage"])
         elif kind in ("archive held", "archive free"):
@@ -119,7 +120,7 @@ class Progress:
         elif kind == "candidate trained":
             self.trained += 1
 
-    def seconds_left_in_cycle(self, slots: int) -> float | None:
+    def seconds_left_on_rung(self, slots: int) -> float | None:
         """Return a guess from the trials so far; None before the first."""
         if not self.durations or not self.planned:
             return None

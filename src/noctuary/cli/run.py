@@ -72,7 +72,7 @@ def build_request(
         seconds = None if budget is None else parse_duration(budget)
     except ValueError as error:
         raise UsageError(f"--budget: {error}") from error
-    settings = with_text(load_settings(lab.settings_path), lab)
+    settings = with_text(load_settings(lab.settings_path), lab, offline=offline)
     suite_of(settings.training)
     return NightRequest(
         lab=str(lab.root),

@@ -1,19 +1,26 @@
 """The account of one cycle, in words: what was asked, tried and found, and why to believe it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from noctuary.domain import Candidate, Finding
+from noctuary.words import counted
 
 MAX_EFFECTS = 8
 """Mechanism effects that an account lists; the archive has them all."""
 
 
-def headline(findings: Sequence[Finding], designs: Sequence[Candidate], baseline: str) -> str:
+def headline(
+    findings: Sequence[Finding],
+    designs: Sequence[Candidate],
+    reached: Collection[str],
+    baseline: str,
+) -> str:
     """Return the cycle's finding in one sentence: how its best design did against the baseline.
 
     Args:
-        baseline: candidate id of the best human baseline.
+        reached: candidate ids of those that were trained on the last rung.
+        baseline: candidate id of the best human baseline; empty where none is complete.
     """
     ids = {design.candidate_id for design in designs}
     against = [
@@ -25,7 +32,12 @@ def headline(findings: Sequence[Finding], designs: Sequence[Candidate], baseline
         and finding.subject in ids
     ]
     if not against:
-        return "No design of this cycle got to the last rung; none is compared with the baselines."
+        if not ids & set(reached):
+            return (
+                f"None of the {counted(len(ids), 'design')} of this cycle got to the last rung, "
+                "so none is compared with the baselines."
+            )
+        return "No design and baseline of this cycle share a seed that both finished."
     return max(against, key=lambda finding: finding.effect).statement
 
 
@@ -70,6 +82,8 @@ def cycle_markdown(
         "not corrected for the number of designs.",
         "",
         "## What the mechanisms did",
+        "",
+        "On the first rung, where every design was, at the best learning rate of each task.",
         "",
     ]
     effects = [f for f in findings if f.kind == "mechanism" and f.task == "all" and f.low]

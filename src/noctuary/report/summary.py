@@ -37,7 +37,8 @@ def summarise(
     ids = {design.candidate_id for design in designs}
     names = {row["name"]: row["candidate_id"] for row in board}
     baseline = next((row["baseline"] for row in board if row["baseline"]), "")
-    statement = headline(findings, designs, names.get(baseline, ""))
+    reached = [one.candidate_id for one in trained if one.rung == suite.top and one.trial_ids]
+    statement = headline(findings, designs, reached, names.get(baseline, ""))
     ranked = [row for row in standings if row["candidate_id"] in ids and row["rank"] is not None]
     [record] = archive.records("cycles", cycle_id=run.cycle.cycle_id)
     summary = CycleSummary(

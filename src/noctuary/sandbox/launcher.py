@@ -55,6 +55,7 @@ class Launcher:
         self._log = log
         self._lock = threading.Lock()
         self._server: _Server | None = None
+        self._closed = False
 
     def warm(self) -> None:
         """Start the server now, without waiting for it."""
@@ -68,7 +69,7 @@ class Launcher:
             turn: of the jobs that wait for a slot, the one with the smallest turn gets it.
 
         Raises:
-            WorkerLost: the server died twice while the job ran.
+            WorkerLost: the server died twice while the job ran, or the launcher was closed.
         """
         with self._free.taken(turn):
             started()
@@ -82,7 +83,9 @@ class Launcher:
         )
 
     def close(self) -> None:
+        """End the server and all that runs, for good: who waits for a slot gets an error."""
         with self._lock:
+            self._closed = True
             if self._server is not None:
                 self._server.stop()
                 self._server = None
@@ -95,6 +98,8 @@ class Launcher:
 
     def _live_server(self) -> "_Server":
         with self._lock:
+            if self._closed:
+                raise WorkerLost("the process that starts trials was ended, and so are its trials")
             if self._server is None or not self._server.alive:
                 self._server = _Server(self._log)
             return self._server

@@ -10,7 +10,12 @@ WITH eligible AS (
     FROM tuned t
     JOIN candidates k USING (candidate_id)
     LEFT JOIN designs d ON d.design_id = t.candidate_id
-    WHERE t.score IS NOT NULL AND NOT t.broken AND t.suite = $suite AND t.rung = $rung
+    WHERE t.score IS NOT NULL AND t.suite = $suite AND t.rung = $rung
+        -- what broke on one task was not tried at every rate on the others
+        AND t.candidate_id NOT IN (
+            SELECT candidate_id FROM tuned WHERE broken AND suite = $suite AND rung = $rung
+        )
+        AND k.kind <> 'foreign'
         AND ($trainer::VARCHAR IS NULL OR t.trainer = $trainer)
         AND ($seeds::UBIGINT[] IS NULL OR list_contains($seeds::UBIGINT[], t.seed))
         AND (k.kind = 'human' OR $max_cycle::INTEGER IS NULL OR d.cycle <= $max_cycle)

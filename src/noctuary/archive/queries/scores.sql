@@ -1,5 +1,6 @@
 -- Candidates with their mean scores, from trials of candidates up to a cycle only: what a cycle
--- may choose its parents by, so that a rerun chooses the same. Complete ones first, best first.
+-- may choose its parents by, so that a rerun chooses the same. Complete ones first, best first:
+-- complete is who has a score on every task that anybody has, and no seed that failed.
 --
 -- $suite, $rung, $trainer, $seeds, $max_cycle: as in paired_differences.sql.
 WITH eligible AS (
@@ -10,7 +11,15 @@ WITH eligible AS (
     WHERE t.score IS NOT NULL AND NOT t.broken AND t.suite = $suite AND t.rung = $rung
         AND ($trainer::VARCHAR IS NULL OR t.trainer = $trainer)
         AND ($seeds::UBIGINT[] IS NULL OR list_contains($seeds::UBIGINT[], t.seed))
+        AND k.kind <> 'foreign'
         AND (k.kind = 'human' OR $max_cycle::INTEGER IS NULL OR d.cycle <= $max_cycle)
+),
+failed AS (
+    SELECT DISTINCT candidate_id
+    FROM tuned
+    WHERE (score IS NULL OR broken) AND suite = $suite AND rung = $rung
+        AND ($trainer::VARCHAR IS NULL OR trainer = $trainer)
+        AND ($seeds::UBIGINT[] IS NULL OR list_contains($seeds::UBIGINT[], seed))
 ),
 by_task AS (
     SELECT candidate_id, task, avg(score ORDER BY trainer, seed) AS score, count(*) AS n_seeds
@@ -19,7 +28,8 @@ by_task AS (
 ),
 by_candidate AS (
     SELECT candidate_id, avg(score ORDER BY task) AS score, min(n_seeds) AS n_seeds,
-        count(*) = (SELECT count(DISTINCT task) FROM eligible) AS complete,
+        count(*) = (SELECT count(DISTINCT task) FROM eligible)
+            AND candidate_id NOT IN (SELECT candidate_id FROM failed) AS complete,
         map_from_entries(list((task, score) ORDER BY task)) AS tasks
     FROM by_task
     GROUP BY candidate_id
