@@ -15,8 +15,15 @@ from noctuary.lab import Lab, shipped, write_atomically
 REFERENCE = "softmax_attention"
 """Quadratic in T: shown beside the others, never the baseline that a design must beat."""
 
-BASELINES = ("linear_attention", "delta_net", "gated_delta_net", REFERENCE)
-"""The human mixers that every cycle's designs are trained beside."""
+BASELINES = (
+    "mamba2_no_gate",
+    "delta_net_neg",
+    "gated_delta_net_no_gate",
+    "delta_product",
+    REFERENCE,
+)
+"""The human mixers that every cycle's designs are trained beside: the two best of
+`docs/baselines.md`, and the best additive and the best gated one of the design space."""
 
 
 def human_candidates(lab: Lab, names: Iterable[str] = BASELINES) -> tuple[Candidate, ...]:
