@@ -18,6 +18,9 @@ from noctuary.report.panel import costs, task_scores
 from noctuary.space.tuned import TUNED
 from noctuary.stats import paired_interval
 
+CEILING = 0.95
+"""A score above this leaves no room to be better."""
+
 Scores = Mapping[str, Mapping[str, float]]
 
 
@@ -48,6 +51,7 @@ def page(
         f"Mean over {seeds} seeds, with half the width of its 95 % Student-t interval. `all` is "
         "the mean over the tasks, its interval over the seeds.",
         _score_table(ranked, tasks, with_all=True),
+        _ceiling(ranked, tasks),
         "## Scores on the held-out tasks",
         "No cycle of the search trains on these.",
         _score_table(ranked, held_out, with_all=False),
@@ -114,6 +118,16 @@ def _score_table(ranked: Sequence[Evaluated], tasks: Sequence[str], *, with_all:
             cells.insert(0, _with_interval(_over_seeds(one, tasks)))
         rows.append([_name(one), *cells])
     return _table(["mixer", *(["all"] if with_all else []), *tasks], rows)
+
+
+def _ceiling(ranked: Sequence[Evaluated], tasks: Sequence[str]) -> str:
+    """Say where a task no longer tells the best from the perfect."""
+    found = [
+        f"{task} ({', '.join(_name(one) for one in ranked if task_scores(one)[task] > CEILING)})"
+        for task in tasks
+        if any(task_scores(one)[task] > CEILING for one in ranked)
+    ]
+    return f"At the ceiling, above {CEILING:g}: {'; '.join(found)}." if found else ""
 
 
 def _over_seeds(one: Evaluated, tasks: Sequence[str]) -> list[float]:
@@ -223,7 +237,8 @@ def _explained(outcomes: Sequence[Outcome]) -> Iterator[str]:
     if failing:
         yield "Those whose interval does not say so, and why:"
         yield "\n".join(
-            f"- {one.ordering.claim} ({one.words}): {one.ordering.if_not}" for one in failing
+            f"- {one.ordering.claim} ({one.words}): {one.ordering.reading or 'not looked into'}"
+            for one in failing
         )
 
 
