@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from noctuary.bench.rungs import promoted
 from noctuary.bench.suite import Suite
 from noctuary.candidates import REFERENCE, file_candidate, human_candidates, human_names
-from noctuary.config import TrainingSettings
+from noctuary.config import SearchSettings, TrainingSettings
 from noctuary.domain import Candidate
 from noctuary.evaluation import Evaluated, evaluate
 from noctuary.journal import Journal
@@ -33,7 +33,7 @@ from noctuary.space.render import render
 from noctuary.trials import Workshop
 
 BEST = 5
-KEEPS = (0.5, 0.35, 0.25)
+KEEPS = ((0.8, 0.5), (0.8, 0.6), (0.5, 0.5), (0.5, 0.25), (0.25, 0.5))
 
 
 def random_designs(lab: Lab, count: int, seed: int) -> list[Candidate]:
@@ -55,7 +55,9 @@ def scores_on(everyone: Sequence[Evaluated], tasks: int) -> dict[str, float]:
     return {name: fmean(s.values()) for name, s in found.items() if len(s) == tasks}
 
 
-def replay(suite: Suite, scores: Sequence[Mapping[str, float]], keep: float, seeds: int) -> tuple:
+def replay(
+    suite: Suite, scores: Sequence[Mapping[str, float]], keep: Sequence[float], seeds: int
+) -> tuple[int, list[str]]:
     """Return the steps a task of the ladder, and who reaches the last rung.
 
     Args:
@@ -65,7 +67,7 @@ def replay(suite: Suite, scores: Sequence[Mapping[str, float]], keep: float, see
     steps = len(climbing) * len(suite.learning_rates) * suite.rungs[0].steps
     for rung in range(1, len(suite.rungs)):
         standing = {name: scores[rung - 1][name] for name in climbing}
-        climbing = list(promoted(standing, keep, climbing))
+        climbing = list(promoted(standing, keep[rung - 1], climbing))
         attempts = seeds if rung == suite.top else 1
         steps += len(climbing) * attempts * suite.rungs[rung].steps
     return steps, climbing
@@ -111,7 +113,8 @@ def main() -> None:
         results.append({"keep": keep, "saved": everybody / steps, "lost": lost})
         rows.append(
             [
-                f"{keep:g}" + (" (the suite's)" if keep == suite.rungs[0].keep else ""),
+                ", ".join(f"{share:g}" for share in keep)
+                + (" (the default)" if keep == SearchSettings().keep else ""),
                 f"{len(reached)} of {len(complete)}",
                 f"{everybody / steps:.1f}x",
                 ", ".join(lost) or "none",

@@ -20,7 +20,7 @@ def promote(
     suite = suite_of(run.settings.training)
     knowledge = Knowledge(archive_of(run), run.cycle, run.settings.training)
     scored = {one.candidate_id for one in trained if one.rung == rung - 1 and one.score is not None}
-    climbing = knowledge.promoted(scored, rung - 1)
+    climbing = knowledge.promoted(scored, rung - 1, run.settings.search.kept(rung - 1))
     going = [
         candidate
         for candidate in candidates

@@ -40,6 +40,9 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds, written as `30m` in settings."""
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class Section(BaseModel):
     """Strict, so that `seeds = true` is a mistake and not one seed."""
 
@@ -52,10 +55,17 @@ class SearchSettings(Section):
     Attributes:
         designs: designs proposed a cycle.
         parents: how many of the best designs so far may become parents.
+        keep: share of the designs that go on from the first rung, the second, and so on; the
+            last one holds for all that follow.
     """
 
     designs: int = Field(default=4, ge=1, le=64)
     parents: int = Field(default=4, ge=1, le=64)
+    keep: Annotated[tuple[Share, ...], Field(min_length=1, strict=False)] = (0.8, 0.5)
+
+    def kept(self, rung: int) -> float:
+        """Return the share that goes on from a rung."""
+        return self.keep[min(rung, len(self.keep) - 1)]
 
 
 class TrainingSettings(Section):

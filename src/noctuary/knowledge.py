@@ -52,7 +52,7 @@ class Knowledge:
             for row in self._scores(0)
         )
 
-    def promoted(self, contenders: Collection[str], rung: int) -> tuple[str, ...]:
+    def promoted(self, contenders: Collection[str], rung: int, keep: float) -> tuple[str, ...]:
         """Return the contenders that go on from a rung, best first.
 
         They stand beside all designs of earlier cycles; their own scores must be recorded.
@@ -60,7 +60,7 @@ class Knowledge:
         own = self._scores(rung, upto=self.before + 1)
         rows = self._scores(rung) + [row for row in own if row["candidate_id"] in contenders]
         scores = {row["candidate_id"]: row["score"] for row in rows if row["kind"] == "design"}
-        return promoted(scores, self.suite.rungs[rung].keep, contenders)
+        return promoted(scores, keep, contenders)
 
     def tried(self) -> tuple[Tried, ...]:
         """Return every design proposed so far, and the human mixers, with their `ok` trials."""

@@ -229,7 +229,7 @@ class Night:
             return CYCLE_OVERHEAD_SECONDS
         last = ran[-1]
         settings = self.request.settings
-        expected = settings.search.designs * steps_a_design(settings.training)
+        expected = settings.search.designs * steps_a_design(settings)
         per_step = max(0.0, last.seconds - CYCLE_OVERHEAD_SECONDS) / last.steps
         return CYCLE_OVERHEAD_SECONDS + per_step * expected
 

@@ -125,16 +125,16 @@ def _spec(
     )
 
 
-def steps_a_design(settings: TrainingSettings) -> float:
+def steps_a_design(settings: Settings) -> float:
     """Return the optimiser steps that a design takes on average, given who is promoted."""
-    suite = suite_of(settings)
+    suite = suite_of(settings.training)
     share, steps = 1.0, 0.0
     for number, rung in enumerate(suite.rungs):
-        attempts = len(rung_seeds(suite, number, settings.seeds))
+        attempts = len(rung_seeds(suite, number, settings.training.seeds))
         if number == 0:
             attempts *= len(suite.learning_rates)
         steps += share * attempts * len(suite.tasks) * rung.steps
-        share *= rung.keep
+        share *= settings.search.kept(number)
     return steps
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from noctuary.bench.rungs import FIRST_HELD_OUT_SEED, promoted
 from noctuary.bench.suite import SUITES, Suite
-from noctuary.config import TrainingSettings
+from noctuary.config import Settings, TrainingSettings
 from noctuary.domain import Status, Trial, TrialSpec
 from noctuary.journal import Journal
 from noctuary.lab import Lab
@@ -218,6 +218,7 @@ def test_the_best_rate_of_each_task_and_seed_is_the_smallest_of_equals(
 def test_the_steps_of_a_design_are_those_of_a_simulated_search(suite: Suite, seeds: int) -> None:
     """Many designs with random scores climb together, so that rounding plays no part."""
     training = TrainingSettings(suite=suite.name, seeds=seeds)
+    settings = Settings(training=training)
     assert suite_of(training) == suite
     rng, number = Random(seeds), 2**10
     climbing = {f"d{n}" for n in range(number)}
@@ -232,5 +233,7 @@ def test_the_steps_of_a_design_are_those_of_a_simulated_search(suite: Suite, see
                     design, suite, rung, rung_seeds(suite, rung, seeds), rates, TRAINER_VERSION
                 )
             steps += budget.steps * len(specs)
-        climbing = set(promoted({d: rng.random() for d in climbing}, budget.keep, climbing))
-    assert steps / number == pytest.approx(steps_a_design(training), rel=5e-3)
+        climbing = set(
+            promoted({d: rng.random() for d in climbing}, settings.search.kept(rung), climbing)
+        )
+    assert steps / number == pytest.approx(steps_a_design(settings), rel=5e-3)

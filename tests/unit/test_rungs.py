@@ -26,6 +26,7 @@ settings.load_profile("steady")
 
 TRAINING = TrainingSettings(suite="tiny-2", seeds=2)
 SUITE = suite_of(TRAINING)
+KEEP = 0.5
 TASKS = [task.name for task in SUITE.tasks]
 
 ids = st.text("abcdef", min_size=1, max_size=2)
@@ -154,26 +155,26 @@ def knowledge(archive: Archive, cycle: int) -> Knowledge:
 
 def test_the_first_cycle_promotes_among_its_own(archive: Archive) -> None:
     record(archive, 1, {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1})
-    assert knowledge(archive, 1).promoted({"a", "b", "c", "d"}, 0) == ("a", "b")
+    assert knowledge(archive, 1).promoted({"a", "b", "c", "d"}, 0, KEEP) == ("a", "b")
 
 
 def test_designs_stand_beside_those_of_earlier_cycles(archive: Archive) -> None:
     first, second = {"a": 0.4, "b": 0.3, "c": 0.2}, {"d": 0.35, "e": 0.25, "f": 0.15}
     record(archive, 1, first)
     record(archive, 2, second)
-    expected = naive_promoted({**first, **second}, SUITE.rungs[0].keep, second)
-    assert set(knowledge(archive, 2).promoted(set(second), 0)) == expected == {"d"}
+    expected = naive_promoted({**first, **second}, KEEP, second)
+    assert set(knowledge(archive, 2).promoted(set(second), 0, KEEP)) == expected == {"d"}
 
 
 def test_a_rerun_of_a_cycle_promotes_the_same_whatever_came_later(archive: Archive) -> None:
     record(archive, 1, {"a": 0.4, "b": 0.3})
     own = {"c": 0.35, "d": 0.25}
     record(archive, 2, own)
-    before = knowledge(archive, 2).promoted(set(own), 0)
+    before = knowledge(archive, 2).promoted(set(own), 0, KEEP)
     assert before == ("c",)
     record(archive, 3, {f"later{number}": 0.9 for number in range(9)})
-    assert knowledge(archive, 2).promoted(set(own), 0) == before
-    assert knowledge(archive, 3).promoted({"later0"}, 0) == ("later0",)
+    assert knowledge(archive, 2).promoted(set(own), 0, KEEP) == before
+    assert knowledge(archive, 3).promoted({"later0"}, 0, KEEP) == ("later0",)
 
 
 def test_another_cycle_of_the_same_number_does_not_count(archive: Archive) -> None:
@@ -181,9 +182,9 @@ def test_another_cycle_of_the_same_number_does_not_count(archive: Archive) -> No
     record(archive, 1, {"a": 0.4, "b": 0.3})
     own = {"c": 0.35, "d": 0.25}
     record(archive, 2, own)
-    before = knowledge(archive, 2).promoted(set(own), 0)
+    before = knowledge(archive, 2).promoted(set(own), 0, KEEP)
     record(archive, 2, {f"other{number}": 0.9 for number in range(9)})
-    assert knowledge(archive, 2).promoted(set(own), 0) == before == ("c",)
+    assert knowledge(archive, 2).promoted(set(own), 0, KEEP) == before == ("c",)
 
 
 def test_baselines_take_no_place_and_are_not_promoted(archive: Archive) -> None:
@@ -192,7 +193,7 @@ def test_baselines_take_no_place_and_are_not_promoted(archive: Archive) -> None:
     record_rung(archive, {human.candidate_id: 0.9 for human in humans}, 0)
     record(archive, 1, {"a": 0.4, "b": 0.3})
     contenders = {"a", "b", *(human.candidate_id for human in humans)}
-    assert knowledge(archive, 1).promoted(contenders, 0) == ("a",)
+    assert knowledge(archive, 1).promoted(contenders, 0, KEEP) == ("a",)
 
 
 def test_a_design_that_lacks_a_task_takes_no_place(archive: Archive) -> None:
@@ -200,14 +201,14 @@ def test_a_design_that_lacks_a_task_takes_no_place(archive: Archive) -> None:
     archive.record_designs([make_design("partial", make_axes())])
     record_rung(archive, {"partial": 0.9}, 0, TASKS[:1])
     record_rung(archive, {"partial": None}, 0, TASKS[1:])
-    assert knowledge(archive, 1).promoted({"a", "b", "partial"}, 0) == ("a",)
+    assert knowledge(archive, 1).promoted({"a", "b", "partial"}, 0, KEEP) == ("a",)
 
 
 def test_each_rung_is_judged_by_its_own_scores(archive: Archive) -> None:
     record(archive, 1, {"a": 0.4, "b": 0.3})
     record(archive, 1, {"a": 0.1, "b": 0.2}, rung=SUITE.top)
-    assert knowledge(archive, 1).promoted({"a", "b"}, 0) == ("a",)
-    assert knowledge(archive, 1).promoted({"a", "b"}, SUITE.top) == ("b",)
+    assert knowledge(archive, 1).promoted({"a", "b"}, 0, KEEP) == ("a",)
+    assert knowledge(archive, 1).promoted({"a", "b"}, SUITE.top, KEEP) == ("b",)
 
 
 def test_finalists_are_known_by_both_scores_and_only_to_later_cycles(archive: Archive) -> None:

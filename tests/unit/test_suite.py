@@ -61,7 +61,7 @@ def test_every_number_is_in_the_version() -> None:
     first = TINY.rungs[0]
     changed = [
         replace(TINY, learning_rates=(1e-3,)),
-        replace(TINY, rungs=(replace(first, keep=0.25), *TINY.rungs[1:])),
+        replace(TINY, rungs=(replace(first, steps=5), *TINY.rungs[1:])),
         replace(TINY, weights=replace(TINY.weights, loss=0.5)),
         replace(TINY, held_out=()),
         replace(TINY, solved_share=0.2),

@@ -46,14 +46,12 @@ class Rung:
         steps: optimiser steps.
         tokens_per_step: batch size times length, the same for every task.
         test_sequences: sequences of the final evaluation.
-        keep: share of the designs of this rung that go on to the next one.
     """
 
     steps: int
     tokens_per_step: int
     weight_decay: float
     test_sequences: int
-    keep: float = 0.5
 
 
 @dataclass(frozen=True)
