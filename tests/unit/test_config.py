@@ -119,7 +119,7 @@ def test_all_problems_come_at_once_in_one_line(toml: Any) -> None:
     for part in (
         "unknown setting 'colour'",
         "search.designs = 0",
-        "unknown setting 'search.design' (known here: designs, parents)",
+        "unknown setting 'search.design' (known here: designs, keep, parents)",
         "training.device = 'tpu'",
         "'soon' is not a duration",
         "unknown setting 'surch' (known here: archive, literature, search, serve, training)",
@@ -205,3 +205,14 @@ def test_the_settings_id_is_of_what_decides_a_cycle(
     changed = load_settings(tmp_path / "none.toml", {section: {key: value}})
     assert changed != Settings()
     assert (changed.settings_id != Settings().settings_id) == decides
+
+
+def test_the_share_that_goes_on_is_given_for_each_rung(tmp_path: Path) -> None:
+    path = tmp_path / "noctuary.toml"
+    path.write_text("[search]\nkeep = [0.9, 0.25]\n")
+    search = load_settings(path).search
+    assert [search.kept(rung) for rung in range(4)] == [0.9, 0.25, 0.25, 0.25]
+    for wrong in ("[]", "[0.0]", "[1.5]", "0.5", '["half"]'):
+        path.write_text(f"[search]\nkeep = {wrong}\n")
+        with pytest.raises(UsageError, match="search.keep"):
+            load_settings(path)

@@ -11,7 +11,7 @@ from noctuary.night import CycleSummary, Night, NightRequest, plan_cycle
 from noctuary.plan import steps_a_design
 
 SETTINGS = Settings()
-STEPS = round(SETTINGS.search.designs * steps_a_design(SETTINGS.training))
+STEPS = round(SETTINGS.search.designs * steps_a_design(SETTINGS))
 """Optimiser steps of a cycle that trains its designs alone."""
 
 
