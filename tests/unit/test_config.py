@@ -214,5 +214,5 @@ def test_the_share_that_goes_on_is_given_for_each_rung(tmp_path: Path) -> None:
     assert [search.kept(rung) for rung in range(4)] == [0.9, 0.25, 0.25, 0.25]
     for wrong in ("[]", "[0.0]", "[1.5]", "0.5", '["half"]'):
         path.write_text(f"[search]\nkeep = {wrong}\n")
-        with pytest.raises(UsageError, match="search.keep"):
+        with pytest.raises(UsageError, match=r"search\.keep"):
             load_settings(path)
