@@ -23,14 +23,16 @@ from make_pictures import (
 )
 from night_process import make_lab, run_to_the_end
 
+from noctuary.candidates import BASELINES
 from noctuary.cli.processes import prefect_server, wait_for_server
 
 STAGES = (
     "fetch literature",
     "synthesise gaps",
     "design candidates",
-    "audit linear_attention",
-    "train linear_attention",
+    f"audit {BASELINES[0]}",
+    f"train {BASELINES[0]}, rung 0",
+    "promote to rung 1",
     "analyse",
     "publish",
 )
