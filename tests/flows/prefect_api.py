@@ -23,7 +23,7 @@ class Api:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._client = httpx.Client(base_url=f"{address}/", timeout=60)
+        self._client = httpx.Client(base_url=f"{address}/", timeout=30)
 
     def __enter__(self) -> "Api":
         return self
@@ -42,10 +42,18 @@ class Api:
         self._ask("PATCH", path, content)
 
     def _ask(self, method: str, path: str, content: Any = None) -> httpx.Response:
-        """Return the answer; wait, as Prefect's own clients do, while the database is locked."""
+        """Return the answer; wait, as Prefect's own clients do, while the database is locked.
+
+        A question that changes nothing is asked again where the server was too busy to answer.
+        """
         deadline = time.monotonic() + PATIENCE
         while True:
-            answer = self._client.request(method, path, json=content)
+            try:
+                answer = self._client.request(method, path, json=content)
+            except httpx.ReadTimeout:
+                if method != "GET" or time.monotonic() > deadline:
+                    raise
+                continue
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                 return answer.raise_for_status()
             time.sleep(0.2)

@@ -47,7 +47,7 @@ def wait_until_all_slots_are_taken(server: Api) -> None:
     deadline = time.monotonic() + PATIENCE
     while slots_taken(server) < CANDIDATES_AT_ONCE:
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.1)
 
 
 def wait_until_they_train(server: Api, cycle: str) -> list[str]:
