@@ -6,7 +6,7 @@ import pytest
 from builders import make_axes, make_design, make_human, make_trial, record_trials
 
 from noctuary.archive import Archive
-from noctuary.config import Settings, TrainingSettings
+from noctuary.config import TrainingSettings
 from noctuary.domain import Audit, Candidate, Cycle
 from noctuary.evaluation import Evaluated, compare, differences
 from noctuary.knowledge import Knowledge
@@ -114,8 +114,15 @@ def test_foreign_mixers_and_those_with_a_failed_seed_are_no_parents(tmp_path: Pa
     assert scored.final is None, "the seed that survived would flatter it"
 
 
-def test_trials_of_other_precision_have_another_trainer() -> None:
-    assert trainer_of(Settings().training.model_copy(update={"device": "cpu"})) == TRAINER_VERSION
+def test_trials_of_other_precision_have_another_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noctuary.plan.may_use_cuda", lambda device: device != "cpu")
+    named = {
+        (device, compiled): trainer_of(TrainingSettings(device=device, compile=compiled))
+        for device in ("cpu", "cuda")
+        for compiled in (False, True)
+    }
+    assert named["cpu", False] == named["cpu", True] == TRAINER_VERSION
+    assert len(set(named.values())) == 3
 
 
 def test_no_trial_of_the_search_takes_a_held_out_seed() -> None:
