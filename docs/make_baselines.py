@@ -21,11 +21,12 @@ from noctuary.bench.rungs import search_seeds
 from noctuary.candidates import human_candidates, human_names
 from noctuary.config import TrainingSettings
 from noctuary.evaluation import evaluate
+from noctuary.jobs import clear_work
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.plan import TRAINER_VERSION, suite_of
 from noctuary.sandbox.launcher import Launcher, usable_cores
-from noctuary.trials import Workshop, clear_work
+from noctuary.trials import Workshop
 
 PAGE = Path(__file__).parent / "baselines.md"
 

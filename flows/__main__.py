@@ -78,7 +78,7 @@ def _cycle(text: str, _say: Say) -> Any:
     from flows.dead_runs import mark_dead_runs
     from flows.research_cycle import research_cycle
     from flows.server import prepared
-    from noctuary.trials import clear_work
+    from noctuary.jobs import clear_work
 
     with lab.lock(), prepared(lab):
         mark_dead_runs(lab)

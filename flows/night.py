@@ -16,10 +16,10 @@ from flows.research_cycle import research_cycle
 from flows.server import tags_of
 from noctuary.archive.store import Archive
 from noctuary.errors import EnvironmentRefused
+from noctuary.jobs import clear_work
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, Night, NightRequest, NightSummary
-from noctuary.trials import clear_work
 
 
 def _name() -> str:

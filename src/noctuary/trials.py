@@ -5,44 +5,29 @@ rename, so there is no half-finished trial to be mistaken for a finished one, wh
 killed and when. Covers what becomes of a candidate that fails; does not train (`training`).
 """
 
-import contextlib
 import os
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
-from noctuary.audit.static import static_checks
+from noctuary.auditing import audit_candidate
 from noctuary.config import TrainingSettings
-from noctuary.domain import Audit, Candidate, Check, Status, Trial, TrialSpec, Value
+from noctuary.domain import Audit, Candidate, Trial, TrialSpec, Value
+from noctuary.jobs import JobRunner, discard, explain
 from noctuary.journal import Journal
 from noctuary.lab import Lab, explaining_disk_errors, read_json, sync_folder, write_atomically
 from noctuary.plan import at_best_rate, first_rung, later_rung, rung_seeds, suite_of, trainer_of
+from noctuary.policy import Policy
 from noctuary.sandbox.launcher import Launcher, Turn
 from noctuary.sandbox.limits import Limits
-from noctuary.sandbox.outcome import AuditOutcome, Outcome, OutcomeT, TrialOutcome, read_outcome
-from noctuary.sandbox.protocol import (
-    CHECKPOINT_FILE,
-    NO_SPACE_EXIT,
-    OUTCOME_FILE,
-    OUTPUT_FILE,
-    Job,
-    JobEnd,
-    JobKind,
-)
+from noctuary.sandbox.outcome import TrialOutcome
+from noctuary.sandbox.protocol import CHECKPOINT_FILE, OUTCOME_FILE, OUTPUT_FILE, JobEnd
 
-AUDIT_SECONDS = 60.0
 HARMLESS = ("ok", "diverged")
 """Statuses after which a candidate's other trials are still run: another rate may do better."""
 
-LASTING = ".trial"
-"""Suffix of the work folders that keep their name, so that a checkpoint in them is found."""
-
 MAX_OUTPUT_BYTES = 2**16
-_SIGKILL = 9
 
 
 class Trained(Value):
@@ -76,34 +61,23 @@ class Workshop:
     """What auditing and training need, in one hand: the lab, its rules, and the launcher."""
 
     def __init__(
-        self, lab: Lab, settings: TrainingSettings, launcher: Launcher, journal: Journal
+        self,
+        lab: Lab,
+        settings: TrainingSettings,
+        launcher: Launcher,
+        journal: Journal,
+        policy: Policy = Policy(),  # noqa: B008 - frozen
     ) -> None:
         self.lab = lab
+        self.policy = policy
+        self.jobs = JobRunner(lab, launcher)
         self.settings = settings
         self.launcher = launcher
         self.journal = journal
 
     def audit(self, candidate: Candidate, suite: str, seed: int) -> Audit:
         """Check a candidate, statically here and dynamically in a sandboxed process."""
-        source = Path(candidate.path).read_text(encoding="utf-8")
-        checks = static_checks(source)
-        if not all(check.passed for check in checks):
-            return Audit(candidate_id=candidate.candidate_id, suite=suite, checks=checks)
-        request = {"mixer": candidate.path, "suite": self.settings.suite, "seed": seed}
-        limits = Limits(wall_seconds=AUDIT_SECONDS, memory_mb=self.settings.memory_mb)
-        with self._work_folder(f"audit-{candidate.candidate_id}") as folder:
-            end, outcome = self._run("audit", request, folder, limits, AuditOutcome)
-        if outcome is None or outcome.status != "ok":
-            status, reason = explain(end, outcome, limits)
-            checks += (Check(name="runs", passed=False, detail=f"{status}: {reason}"),)
-            return Audit(candidate_id=candidate.candidate_id, suite=suite, checks=checks)
-        return Audit(
-            candidate_id=candidate.candidate_id,
-            suite=suite,
-            checks=checks + outcome.checks,
-            ffn_width=outcome.ffn_width,
-            parameters=outcome.parameters,
-        )
+        return audit_candidate(self.jobs, candidate, suite, self.settings, self.policy, seed)
 
     def plan(self, candidate_id: str, rung: int) -> tuple[TrialSpec, ...]:
         """Return a candidate's trials on a rung, as the protocol has them.
@@ -247,8 +221,8 @@ class Workshop:
             "deadline_seconds": self.settings.trial_timeout,
         }
         limits = Limits(wall_seconds=self.settings.trial_timeout, memory_mb=self.settings.memory_mb)
-        with self._work_folder(spec.trial_id, lasting=True) as folder:
-            end, outcome = self._run(
+        with self.jobs.work_folder(spec.trial_id, lasting=True) as folder:
+            end, outcome = self.jobs.run(
                 "trial",
                 request,
                 folder,
@@ -268,33 +242,7 @@ class Workshop:
             **facts,
         )
 
-    def _run(
-        self,
-        kind: JobKind,
-        request: dict[str, Any],
-        folder: Path,
-        limits: Limits,
-        shape: type[OutcomeT],
-        started: Callable[[], None] = lambda: None,
-        turn: Turn = (),
-    ) -> tuple[JobEnd, OutcomeT | None]:
-        job = Job(kind=kind, request=request, folder=str(folder), limits=limits)
-        for _ in range(2):
-            end = self.launcher.run(job, started, turn)
-            if end.exit_code != NO_SPACE_EXIT:
-                break
-            # where there is space, another job took it for a moment, or the candidate lies
-            self._require_space(folder)
-        return end, read_outcome(folder, shape)
-
-    def _require_space(self, folder: Path) -> None:
-        """Raise NoSpace where the disk is full, or this user's share of it."""
-        self.lab.require_space()
-        with explaining_disk_errors(self.lab.root):
-            write_atomically(folder / "probe", bytes(2**20))
-            (folder / "probe").unlink()
-
-    def _tell(self, event: str, **facts: Any) -> None:
+    def _tell(self, event: str, **facts: object) -> None:
         with explaining_disk_errors(self.lab.root):
             self.journal.write(event, **facts)
 
@@ -313,46 +261,6 @@ class Workshop:
             target = self.lab.trials / spec.trial_id
             folder.rename(target)
             sync_folder(self.lab.trials)
-
-    @contextlib.contextmanager
-    def _work_folder(self, name: str, lasting: bool = False) -> Iterator[Path]:
-        """Make a folder for a job; a lasting one is found again as long as it has a checkpoint."""
-        suffix = LASTING if lasting else f".{uuid.uuid4().hex[:8]}"
-        folder = self.lab.work / f"{name}{suffix}"
-        with explaining_disk_errors(self.lab.root):
-            clear_folder(folder)
-            folder.mkdir(parents=True, exist_ok=lasting)
-        try:
-            yield folder
-        finally:
-            clear_folder(folder)
-
-
-def clear_work(lab: Lab) -> None:
-    """Remove what killed processes left behind, checkpoints excepted.
-
-    Only while holding the lab's lock.
-    """
-    for folder in lab.work.iterdir():
-        clear_folder(folder)
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove a work folder, or all but the checkpoint that its trial will go on from."""
-    if folder.suffix != LASTING or not (folder / CHECKPOINT_FILE).is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    for path in folder.iterdir():
-        if path.name != CHECKPOINT_FILE:
-            discard(path)
-
-
-def discard(path: Path) -> None:
-    """Remove what a job left under a name, be it a file, a link, a folder or nothing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def keep_end(path: Path) -> None:
@@ -382,18 +290,3 @@ def conclude(spec: TrialSpec, end: JobEnd, outcome: TrialOutcome | None, limits:
     cost["total"] += measured["seconds"].pop("earlier", 0.0)  # before it was killed
     measured["seconds"] |= cost
     return Trial(spec=spec, peak_memory_mb=end.peak_memory_mb, **measured)
-
-
-def explain(end: JobEnd, outcome: Outcome | None, limits: Limits) -> tuple[Status, str]:
-    """Return the status and one line of reason for a job that did not succeed."""
-    if end.timed_out:
-        return "timeout", f"ended after {end.wall_seconds:.0f} s (limit {limits.wall_seconds:g} s)"
-    if outcome is not None:
-        return outcome.status, outcome.reason
-    if end.exit_code == NO_SPACE_EXIT:
-        return "crashed", "found the disk full twice, which it is not"
-    if end.signal == _SIGKILL:
-        return "oom", f"killed by the system at {end.peak_memory_mb:.0f} MB"
-    if end.signal:
-        return "crashed", f"ended by signal {end.signal}"
-    return "crashed", f"ended with status {end.exit_code} and no outcome that can be read"

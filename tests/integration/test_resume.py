@@ -23,12 +23,12 @@ from trial_process import (
 )
 
 from noctuary.bench.suite import TINY
+from noctuary.jobs import clear_work
 from noctuary.lab import Lab, shipped
 from noctuary.sandbox.launcher import Launcher
 from noctuary.sandbox.protocol import CHECKPOINT_FILE
 from noctuary.training.checkpoint import UnusableCheckpoint, read_checkpoint
 from noctuary.training.trial import TrialRequest, run_trial
-from noctuary.trials import clear_work
 
 RUNG = 1
 STEPS = TINY.rungs[RUNG].steps

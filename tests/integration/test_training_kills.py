@@ -30,9 +30,9 @@ from trial_process import (
 
 from noctuary.domain import Trial
 from noctuary.errors import WorkerLost
+from noctuary.jobs import clear_work
 from noctuary.lab import Lab, read_json
 from noctuary.sandbox.launcher import Launcher
-from noctuary.trials import clear_work
 
 SLOW = "time.sleep(0.2)"
 SEEDS = 40

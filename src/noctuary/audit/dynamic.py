@@ -8,7 +8,6 @@ evaluation compares prefixes on the data it scores), the cost in T, or the numbe
 Runs the candidate's code: call it inside the sandbox.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from noctuary.domain import Check
+from noctuary.training.model import build_mixer
 
 LENGTHS = (1, 7, 33, 64, 100)
 LONG = 512
@@ -90,24 +90,6 @@ def dynamic_checks(
         }
         checks += [_check(name, limit, measure) for name, (limit, measure) in measures.items()]
         return tuple(checks)
-
-
-def build_mixer(mixer_class: type[nn.Module], d_model: int, n_heads: int) -> nn.Module:
-    """Return a mixer by the contract, or by the layer interface of foreign modules.
-
-    The width goes to `d_model` or `hidden_size` where there is one, else to the first argument;
-    the heads go to `n_heads` or `num_heads` where there is one.
-    """
-    known = inspect.signature(mixer_class).parameters
-    width = next((name for name in ("d_model", "hidden_size") if name in known), None)
-    heads = next((name for name in ("n_heads", "num_heads") if name in known), None)
-    knobs = {} if heads is None else {heads: n_heads}
-    mixer = (
-        mixer_class(d_model, **knobs) if width is None else mixer_class(**{width: d_model}, **knobs)
-    )
-    if not isinstance(mixer, nn.Module):
-        raise TypeError(f"{mixer_class.__name__} is not a torch.nn.Module")
-    return mixer
 
 
 def _check(name: str, limit: float, measure: Callable[[], tuple[float, str]]) -> Check:

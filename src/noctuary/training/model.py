@@ -44,6 +44,24 @@ def load_mixer(path: Path, class_name: str = "Mixer") -> type[nn.Module]:
     return found
 
 
+def build_mixer(mixer_class: type[nn.Module], d_model: int, n_heads: int) -> nn.Module:
+    """Return a mixer by the contract, or by the layer interface of foreign modules.
+
+    The width goes to `d_model` or `hidden_size` where there is one, else to the first argument;
+    the heads go to `n_heads` or `num_heads` where there is one.
+    """
+    known = inspect.signature(mixer_class).parameters
+    width = next((name for name in ("d_model", "hidden_size") if name in known), None)
+    heads = next((name for name in ("n_heads", "num_heads") if name in known), None)
+    knobs = {} if heads is None else {heads: n_heads}
+    mixer = (
+        mixer_class(d_model, **knobs) if width is None else mixer_class(**{width: d_model}, **knobs)
+    )
+    if not isinstance(mixer, nn.Module):
+        raise TypeError(f"{mixer_class.__name__} is not a torch.nn.Module")
+    return mixer
+
+
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x)); also adds up the mixers' auxiliary losses."""
 
@@ -98,7 +116,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, shape.d_model)
         self.blocks = nn.ModuleList(
-            Block(mixer_class(shape.d_model, n_heads=shape.n_heads), shape.d_model, ffn_width)
+            Block(build_mixer(mixer_class, shape.d_model, shape.n_heads), shape.d_model, ffn_width)
             for _ in range(shape.n_layers)
         )
         self.norm = nn.RMSNorm(shape.d_model)
@@ -124,7 +142,7 @@ def solve_ffn_width(mixer_class: type[nn.Module], shape: ModelShape) -> tuple[in
     Raises:
         SizeMismatch: the mixer leaves no room, or no width comes within the tolerance.
     """
-    mixer = count_parameters(mixer_class(shape.d_model, n_heads=shape.n_heads))
+    mixer = count_parameters(build_mixer(mixer_class, shape.d_model, shape.n_heads))
     # a block has its mixer, two norms of D, and two matrices of D x width; plus the last norm
     fixed = shape.n_layers * (mixer + 2 * shape.d_model) + shape.d_model
     per_width = shape.n_layers * 2 * shape.d_model
