@@ -15,7 +15,7 @@ INTERVAL = 0.5
 _TICK = os.sysconf("SC_CLK_TCK")
 
 ROLES = {
-    "noctuary.sandbox.child": "warm worker",
+    "noctuary.sandbox.server": "warm worker",
     "-m flows": "flow process",
     "prefect": "Prefect server",
     "uvicorn": "Prefect server",
@@ -84,7 +84,7 @@ class CpuRecord:
     def _role(self, one: Seen, now: dict[int, Seen]) -> str:
         role = next((role for part, role in ROLES.items() if part in one.command), "command")
         parent = now.get(one.parent)
-        if role == "warm worker" and parent and "noctuary.sandbox.child" in parent.command:
+        if role == "warm worker" and parent and "noctuary.sandbox.server" in parent.command:
             return "trials and audits"
         return role
 

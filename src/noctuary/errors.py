@@ -16,6 +16,10 @@ class CheckFailed(NoctuaryError):
     """A check did not hold: an audit rejected, a stage failed, a record is broken."""
 
 
+class Stopped(NoctuaryError):
+    """A night has to end at a safe point: nothing failed, and the same command goes on."""
+
+
 class UsageError(NoctuaryError):
     """Wrong usage or configuration: an unknown setting, a budget that is not a duration."""
 
@@ -58,3 +62,7 @@ class ServerUnavailable(EnvironmentRefused):
 
 class WorkerLost(EnvironmentRefused):
     """The process that starts trials died; no trial is to blame."""
+
+
+class SandboxRefused(EnvironmentRefused):
+    """A layer of the sandbox that the policy demands is missing, or one lets through."""

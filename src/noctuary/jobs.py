@@ -6,30 +6,41 @@ the words for what stopped a job. Does not know what a job is for.
 
 import contextlib
 import shutil
+import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from noctuary.domain import Status
+from noctuary.errors import SandboxRefused
 from noctuary.lab import Lab, explaining_disk_errors, write_atomically
-from noctuary.sandbox.launcher import Launcher, Turn
+from noctuary.policy import Layer, SandboxPolicy
+from noctuary.sandbox.launcher import Launcher
 from noctuary.sandbox.limits import Limits
 from noctuary.sandbox.outcome import Outcome, OutcomeT, read_outcome
-from noctuary.sandbox.protocol import CHECKPOINT_FILE, NO_SPACE_EXIT, Job, JobEnd, JobKind
+from noctuary.sandbox.protocol import CHECKPOINT_FILES, NO_SPACE_EXIT, Job, JobEnd, JobKind
 
 LASTING = ".trial"
 """Suffix of the work folders that keep their name, so that a checkpoint in them is found."""
 
-_SIGKILL = 9
-
 
 class JobRunner:
-    """Runs jobs of a lab in its launcher's processes."""
+    """Runs jobs of a lab in its launcher's processes.
 
-    def __init__(self, lab: Lab, launcher: Launcher) -> None:
+    Args:
+        demanded: layers of the sandbox without which no candidate code is read.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        launcher: Launcher,
+        demanded: tuple[Layer, ...] = SandboxPolicy().demanded,
+    ) -> None:
         self.lab = lab
         self.launcher = launcher
+        self.demanded = demanded
 
     def run(
         self,
@@ -38,23 +49,47 @@ class JobRunner:
         folder: Path,
         limits: Limits,
         shape: type[OutcomeT],
-        started: Callable[[], None] = lambda: None,
-        turn: Turn = (),
+        *,
+        readable: Sequence[str | Path] = (),
+        writable: Sequence[str] = (),
+        cold: bool = False,
     ) -> tuple[JobEnd, OutcomeT | None]:
         """Run a job; return how it ended, and its outcome where one can be read.
 
+        Hold a slot of the launcher meanwhile.
+
+        Args:
+            readable: files and folders, beside its own, that the job may read.
+            writable: names of the files in its folder that it may write, beside its outcome.
+            cold: whether in a server of its own.
+
         Raises:
+            SandboxRefused: a demanded layer is missing, or one leaks; no candidate code was read.
             NoSpace: the disk is full.
             WorkerLost: the process that starts jobs cannot be kept alive.
         """
-        job = Job(kind=kind, request=request, folder=str(folder), limits=limits)
+        job = Job(
+            kind=kind,
+            request=request,
+            folder=str(folder.resolve()),
+            limits=limits,
+            readable=tuple(str(Path(path).resolve()) for path in readable),
+            writable=tuple(writable),
+            demanded=self.demanded,
+        )
         for _ in range(2):
-            end = self.launcher.run(job, started, turn)
+            end = self.launcher.run(job, cold)
+            if end.refused:
+                raise SandboxRefused(
+                    f"the sandbox does not hold here: {end.refused}; expected every layer under "
+                    "`sandbox.demanded` of policy.toml: see `noctuary doctor`"
+                )
             if end.exit_code != NO_SPACE_EXIT:
                 break
             # where there is space, another job took it for a moment, or the candidate lies
             self._require_space(folder)
-        return end, read_outcome(folder, shape)
+        clean = end.exit_code == 0 and not end.signal
+        return end, read_outcome(folder, shape) if clean else None
 
     @contextlib.contextmanager
     def work_folder(self, name: str, lasting: bool = False) -> Iterator[Path]:
@@ -87,13 +122,18 @@ def clear_work(lab: Lab) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove a work folder, or all but the checkpoint that its trial will go on from."""
-    if folder.suffix != LASTING or not (folder / CHECKPOINT_FILE).is_file():
+    """Remove a work folder, or all but the checkpoints that its trial will go on from."""
+    kept = {name for name in CHECKPOINT_FILES if _has_content(folder / name)}
+    if folder.suffix != LASTING or not kept:
         shutil.rmtree(folder, ignore_errors=True)
         return
     for path in folder.iterdir():
-        if path.name != CHECKPOINT_FILE:
+        if path.name not in kept:
             discard(path)
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size > 0
 
 
 def discard(path: Path) -> None:
@@ -112,7 +152,11 @@ def explain(end: JobEnd, outcome: Outcome | None, limits: Limits) -> tuple[Statu
         return outcome.status, outcome.reason
     if end.exit_code == NO_SPACE_EXIT:
         return "crashed", "found the disk full twice, which it is not"
-    if end.signal == _SIGKILL:
+    if end.over_memory:
+        return "oom", f"ended at {end.peak_memory_mb:.0f} MB (limit {limits.memory_mb} MB more)"
+    if end.signal == signal.SIGKILL and end.cpu_seconds > limits.wall_seconds:
+        return "timeout", f"ended after {end.cpu_seconds:.0f} s of processor time"
+    if end.signal == signal.SIGKILL:
         return "oom", f"killed by the system at {end.peak_memory_mb:.0f} MB"
     if end.signal:
         return "crashed", f"ended by signal {end.signal}"

@@ -2,10 +2,11 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from noctuary.sandbox.launcher import _Slots
+from noctuary.sandbox.launcher import Launcher, _Slots
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -45,6 +46,22 @@ def test_who_waits_with_the_smallest_turn_comes_first() -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert order == [1.0, 2.0, 3.0]
+
+
+def test_a_launcher_hands_out_as_many_slots_as_it_has(tmp_path: Path) -> None:
+    launcher, came = Launcher(2, tmp_path / "launcher.log"), threading.Event()
+
+    def third() -> None:
+        with launcher.slot():
+            came.set()
+
+    waiting = threading.Thread(target=third)
+    with launcher.slot():
+        with launcher.slot((1.0,)):
+            waiting.start()
+            assert not came.wait(timeout=0.1)
+        waiting.join(timeout=30)
+        assert came.is_set()
 
 
 def test_a_slot_comes_free_when_its_work_fails() -> None:

@@ -11,9 +11,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -21,8 +21,14 @@ import click
 from noctuary.cli.common import console, json_option, lab_option, print_json, table
 from noctuary.errors import EnvironmentRefused, NoctuaryError
 
+if TYPE_CHECKING:
+    from noctuary.sandbox.protocol import JobEnd
+
 PACKAGES = ("prefect", "fastapi", "torch", "lightning", "duckdb", "semanticscholar")
 LITTLE_DISK = 2 * 2**30
+
+
+State = Literal["ok", "missing", "broken"]
 
 
 class Line(NamedTuple):
@@ -33,7 +39,7 @@ class Line(NamedTuple):
     """
 
     subject: str
-    state: Literal["ok", "missing", "broken"]
+    state: State
     found: str
     note: str = ""
 
@@ -47,7 +53,7 @@ def command(lab_path: Path | None, as_json: bool) -> None:
         _python,
         _packages,
         _cores,
-        _worker,
+        lambda: _worker(lab_path),
         lambda: _lab(lab_path),
         lambda: _network(lab_path),
         _server,
@@ -89,19 +95,25 @@ def _cores() -> list[Line]:
     return [Line("cores", "ok", str(cores), f"{cores} trials at once on a CPU")]
 
 
-def _worker() -> list[Line]:
-    """Start the launcher as a night does, and ask a worker what it sees."""
+def _worker(path: Path | None) -> list[Line]:
+    """Start the launcher as a night does, and ask a worker what it sees and what stops it."""
+    from noctuary.lab import Lab, default_lab
+    from noctuary.policy import load_policy
     from noctuary.sandbox.launcher import Launcher
     from noctuary.sandbox.limits import Limits
     from noctuary.sandbox.outcome import ProbeOutcome, read_outcome
     from noctuary.sandbox.protocol import Job
 
+    try:
+        demanded = load_policy(Lab(path or default_lab()).policy_path).sandbox.demanded
+    except NoctuaryError as error:
+        return [Line("policy", "broken", str(error))]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name).resolve()
         job = Job(
             kind="probe",
             request={"device": "auto"},
-            folder=name,
+            folder=str(folder),
             limits=Limits(wall_seconds=60, memory_mb=4096),
         )
         try:
@@ -110,18 +122,34 @@ def _worker() -> list[Line]:
         except NoctuaryError as error:
             return [Line("workers", "broken", str(error))]
         outcome = read_outcome(folder, ProbeOutcome)
+    lines = layer_lines(end, demanded)
+    if end.refused and not lines:
+        return [Line("sandbox", "broken", end.refused)]
     if outcome is None:
-        return [Line("workers", "broken", f"ended with status {end.exit_code}")]
-    lines = [Line("workers", "ok", f"torch {outcome.torch}, {outcome.instruction_set}")]
+        return [*lines, Line("workers", "broken", f"ended with status {end.exit_code}")]
+    lines.append(Line("workers", "ok", f"torch {outcome.torch}, {outcome.instruction_set}"))
     if outcome.cuda:
         memory = (outcome.gpu_memory_mb or 0) // 1024
         lines.append(Line("GPU", "ok", f"{outcome.device}, {memory} GB"))
     else:
         lines.append(Line("GPU", "missing", "none", "trials run on the CPU, a thread each"))
-    isolation = "time and memory limits, a process group a trial"
-    lines.append(
-        Line("sandbox", "missing", isolation, "bounds broken code; do not run hostile code yet")
-    )
+    return lines
+
+
+def layer_lines(end: "JobEnd", demanded: Collection[str]) -> list[Line]:
+    """Say of each layer of the sandbox whether it held when it was tried."""
+    from noctuary.sandbox.layers import AGAINST
+
+    lines = []
+    for layer, against in AGAINST.items():
+        subject = f"sandbox: {layer}"
+        if layer in end.held:
+            lines.append(Line(subject, "ok", "holds", f"against {against}"))
+        elif layer in end.missing:
+            wanted = layer in demanded
+            note = f"against {against}; {'demanded' if wanted else 'not demanded'} by the policy"
+            state: State = "broken" if wanted or end.refused else "missing"
+            lines.append(Line(subject, state, end.missing[layer], note))
     return lines
 
 

@@ -1,162 +1,71 @@
-"""The server process that stays warm and forks a child for each job, and what the child does.
+"""What the child of the server does: it confines itself, says so, and then does the job.
 
-Start as `python -m noctuary.sandbox.child`: it imports torch and Lightning, trains a toy model
-once so that everything is loaded, says `ready`, and then obeys lines on its standard input. A
-fork takes milliseconds where a fresh interpreter takes seconds. When its standard input ends,
-its owner is gone: it kills what runs and leaves.
-
-It runs one thread only (forking a process with threads can hang its children) and never
-touches CUDA itself.
+Nothing of the candidate is read before the layers were applied and tried out. Covers a job from
+the fork to its exit status. What the job's function writes is believed by nobody here.
 """
 
 import contextlib
 import errno
-import gc
 import json
 import os
-import selectors
+import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from noctuary.sandbox.limits import apply, may_use_cuda
-from noctuary.sandbox.protocol import NO_SPACE_EXIT, OUTCOME_FILE, OUTPUT_FILE, Job, JobEnd
+from noctuary.policy import Layer
+from noctuary.sandbox.canaries import what_gets_through
+from noctuary.sandbox.layers import AGAINST, Apply, Scene, confine, judge
+from noctuary.sandbox.protocol import (
+    NO_SPACE_EXIT,
+    OUTCOME_FILE,
+    OUTPUT_FILE,
+    Confinement,
+    Job,
+)
 
-GRACE_SECONDS = 0.2
-"""How often the server looks for children that ended or overran."""
-
-
-@dataclass
-class Running:
-    number: int
-    started: float
-    deadline: float
-    timed_out: bool = False
-
-
-class Server:
-    """Forks jobs as told and reports how each ended. Holds no state but the running jobs."""
-
-    def __init__(self, commands: int, reports: int) -> None:
-        self.commands = commands
-        self.reports = reports
-        self.running: dict[int, Running] = {}  # by process id
-
-    def serve(self) -> None:
-        """Obey until the standard input ends; then kill what runs."""
-        selector = selectors.DefaultSelector()
-        selector.register(self.commands, selectors.EVENT_READ)
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        selector.register(wake_read, selectors.EVENT_READ)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        pending = b""
-        while True:
-            ready = {key.fd for key, _ in selector.select(timeout=self._patience())}
-            if wake_read in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake_read, 4096)
-            if self.commands in ready:
-                data = os.read(self.commands, 65536)
-                if not data:
-                    break
-                *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    self._obey(json.loads(line))
-            self._kill_overdue()
-            self._reap()
-        for pid in self.running:
-            _kill_group(pid)
-
-    def _patience(self) -> float | None:
-        if not self.running:
-            return None
-        nearest = min(job.deadline for job in self.running.values())
-        return max(0.0, min(nearest - time.monotonic(), 5.0)) + GRACE_SECONDS
-
-    def _obey(self, command: dict[str, Any]) -> None:
-        job = Job.model_validate(command["job"])
-        server = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._become_child(job, server)
-        now = time.monotonic()
-        self.running[pid] = Running(command["number"], now, now + job.limits.wall_seconds)
-
-    def _become_child(self, job: Job, server: int) -> None:
-        """Run the job and end the process; never returns into the server's loop."""
-        status = 70
-        try:
-            signal.set_wakeup_fd(-1)
-            for kind in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-                signal.signal(kind, signal.SIG_DFL)
-            os.close(self.commands)
-            os.close(self.reports)
-            status = run_job(job, server)
-        except BaseException as error:
-            if _is_no_space(error):
-                status = NO_SPACE_EXIT
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status)
-
-    def _kill_overdue(self) -> None:
-        now = time.monotonic()
-        for pid, job in self.running.items():
-            if now >= job.deadline and not job.timed_out:
-                job.timed_out = True
-                _kill_group(pid)
-
-    def _reap(self) -> None:
-        for pid in list(self.running):
-            ended, status, usage = os.wait4(pid, os.WNOHANG)
-            if ended == 0:
-                continue
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # what the job may have left behind
-            job = self.running.pop(pid)
-            end = JobEnd(
-                exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
-                signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-                timed_out=job.timed_out,
-                wall_seconds=time.monotonic() - job.started,
-                cpu_seconds=usage.ru_utime + usage.ru_stime,
-                peak_memory_mb=usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024),
-            )
-            self._report({"number": job.number, "end": end.model_dump()})
-
-    def _report(self, message: dict[str, Any]) -> None:
-        os.write(self.reports, json.dumps(message).encode("utf-8") + b"\n")
+REFUSED_EXIT = 70
+UNWRITTEN_EXIT = 74
 
 
-def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-
-
-def run_job(job: Job, server: int) -> int:
-    """Run a job in this process, under its limits; return the exit status."""
-    folder = Path(job.folder)
-    (folder / OUTCOME_FILE).unlink(missing_ok=True)  # of the same job, before a server was lost
-    output = os.open(folder / OUTPUT_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
-    os.environ["TMPDIR"] = str(folder)
-    tempfile.tempdir = str(folder)
-    on_cuda = may_use_cuda(job.request.get("device", "cpu"))
-    apply(job.limits, parent=server, address_space=not on_cuda)
+def become_child(scene: Scene, layers: Mapping[Layer, Apply]) -> NoReturn:
+    """Run the job and end the process; never returns into the server's loop."""
+    status = REFUSED_EXIT
     try:
-        outcome = perform(job, folder)
+        signal.set_wakeup_fd(-1)
+        for kind in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+            signal.signal(kind, signal.SIG_DFL)
+        status = run_job(scene, layers)
+    except BaseException as error:
+        if _is_no_space(error):
+            status = NO_SPACE_EXIT
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def run_job(scene: Scene, layers: Mapping[Layer, Apply]) -> int:
+    """Run a job in this process, behind its layers; return the exit status."""
+    make_files(scene)
+    *outer, last = AGAINST
+    said = confine(scene, {layer: layers[layer] for layer in outer})
+    through = what_gets_through(scene, said)
+    filtered = confine(scene, {last: layers[last]})
+    through |= what_gets_through(scene, filtered)
+    verdict = judge(said | filtered, through, scene.job.demanded)
+    after = time.monotonic() - scene.received
+    tell(scene.report, verdict.model_copy(update={"confined_after": after}))
+    if verdict.refused:
+        return REFUSED_EXIT
+    try:
+        outcome = perform(scene.job, scene.folder)
     except BaseException as error:  # whatever a candidate raises is its outcome, never ours
         if _is_no_space(error):
             return NO_SPACE_EXIT
@@ -164,10 +73,42 @@ def run_job(job: Job, server: int) -> int:
             traceback.print_exc()
         outcome = failure(error)
     try:
-        (folder / OUTCOME_FILE).write_text(json.dumps(outcome), encoding="utf-8")
+        (scene.folder / OUTCOME_FILE).write_text(json.dumps(outcome), encoding="utf-8")
     except OSError as error:
-        return NO_SPACE_EXIT if _is_no_space(error) else 74
+        return NO_SPACE_EXIT if _is_no_space(error) else UNWRITTEN_EXIT
     return 0
+
+
+def make_files(scene: Scene) -> None:
+    """Make the files that the job may write, and lead what it prints into its log."""
+    discard_what_is_no_file(scene)
+    for name in scene.writable:
+        mode = os.O_TRUNC if name == OUTCOME_FILE else 0  # of the same job, in an earlier life
+        os.close(_open(scene.folder / name, mode))
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = _open(scene.folder / OUTPUT_FILE, os.O_TRUNC)
+    for descriptor, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, target)
+
+
+def discard_what_is_no_file(scene: Scene) -> None:
+    """Remove links and folders under the names that are to be written: links lead elsewhere."""
+    for name in (*scene.writable, OUTPUT_FILE):
+        path = scene.folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.is_symlink() or (path.exists() and not path.is_file()):
+            path.unlink()
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, 0o644)
+
+
+def tell(report: int, confinement: Confinement) -> None:
+    """Say how this process is confined, once: the pipe is closed before candidate code is read."""
+    os.write(report, confinement.model_dump_json().encode("utf-8"))
+    os.close(report)
 
 
 def _is_no_space(error: BaseException) -> bool:
@@ -176,10 +117,16 @@ def _is_no_space(error: BaseException) -> bool:
 
 def perform(job: Job, folder: Path) -> dict[str, Any]:
     """Do what the kind of the job says."""
-    from noctuary.training.trial import TrialRequest, run_trial
+    if job.kind == "train":
+        from noctuary.training.requests import TrainRequest
+        from noctuary.training.trial import run_training
 
-    if job.kind == "trial":
-        return run_trial(TrialRequest.model_validate(job.request), folder)
+        return run_training(TrainRequest.model_validate(job.request), folder)
+    if job.kind == "logits":
+        from noctuary.training.inference import run_inference
+        from noctuary.training.requests import LogitsRequest
+
+        return run_inference(LogitsRequest.model_validate(job.request), folder)
     if job.kind == "audit":
         from noctuary.audit.candidate import AuditRequest, audit_mixer
 
@@ -203,33 +150,3 @@ def failure(error: BaseException) -> dict[str, Any]:
     if out_of_memory or "DefaultCPUAllocator: can't allocate memory" in str(error):
         return {"status": "oom", "reason": reason}
     return {"status": "crashed", "reason": reason}
-
-
-def warm_up() -> None:
-    """Load and run once everything that a trial needs, so that forks find it in memory."""
-    import torch
-
-    torch.set_num_threads(1)
-    from noctuary.training.warmup import train_toy
-
-    with tempfile.TemporaryDirectory() as folder:
-        train_toy(Path(folder))
-    gc.collect()
-    gc.freeze()  # keep the collector from touching, and so copying, the shared pages
-
-
-def main() -> None:
-    # the protocol gets descriptors of its own: prints of libraries must not reach it
-    commands, reports = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who ends us
-    server = Server(commands, reports)
-    warm_up()
-    server._report({"ready": True})
-    server.serve()
-
-
-if __name__ == "__main__":
-    main()

@@ -12,16 +12,19 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from noctuary.errors import WorkerLost
+from noctuary.sandbox.layers import allowed_environment
 from noctuary.sandbox.limits import may_use_cuda
 from noctuary.sandbox.protocol import Job, JobEnd
 
 START_TIMEOUT = 180.0
+
+SERVER = ("-m", "noctuary.sandbox.server")
 
 GPU_SLOTS = 4
 """Trials at once on a GPU: a small one leaves it idle most of the time."""
@@ -47,36 +50,43 @@ class Launcher:
     Args:
         slots: jobs at once; each has one thread.
         log: file for what the server itself prints.
+        server: what Python is told to start the server.
     """
 
-    def __init__(self, slots: int, log: Path) -> None:
+    def __init__(self, slots: int, log: Path, server: Sequence[str] = SERVER) -> None:
         self.slots = slots
+        self._program = [sys.executable, *server]
         self._free = _Slots(slots)
         self._log = log
         self._lock = threading.Lock()
         self._server: _Server | None = None
+        self._cold: set[_Server] = set()
         self._closed = False
 
     def warm(self) -> None:
         """Start the server now, without waiting for it."""
         self._live_server()
 
-    def run(self, job: Job, started: Callable[[], None] = lambda: None, turn: Turn = ()) -> JobEnd:
-        """Run a job when a slot is free; return how its process ended.
+    @contextlib.contextmanager
+    def slot(self, turn: Turn = ()) -> Iterator[None]:
+        """Hold one of the slots; of those that wait, the one with the smallest turn gets it."""
+        with self._free.taken(turn):
+            yield
+
+    def run(self, job: Job, cold: bool = False) -> JobEnd:
+        """Run a job now; return how its process ended. Hold a slot meanwhile.
 
         Args:
-            started: called when the slot is there.
-            turn: of the jobs that wait for a slot, the one with the smallest turn gets it.
+            cold: whether to run it in a server of its own, which has run nothing before and is
+                ended after it.
 
         Raises:
             WorkerLost: the server died twice while the job ran, or the launcher was closed.
         """
-        with self._free.taken(turn):
-            started()
-            for _ in range(2):
-                end = self._live_server().run(job)
-                if end is not None:
-                    return end
+        for _ in range(2):
+            end = self._run_cold(job) if cold else self._live_server().run(job)
+            if end is not None:
+                return end
         raise WorkerLost(
             "the process that starts trials died twice under one job; expected it to outlive "
             f"them all: see {self._log}, and mind the memory of the machine"
@@ -86,9 +96,10 @@ class Launcher:
         """End the server and all that runs, for good: who waits for a slot gets an error."""
         with self._lock:
             self._closed = True
-            if self._server is not None:
-                self._server.stop()
-                self._server = None
+            for server in (self._server, *self._cold):
+                if server is not None:
+                    server.stop()
+            self._server = None
 
     def __enter__(self) -> "Launcher":
         return self
@@ -98,11 +109,26 @@ class Launcher:
 
     def _live_server(self) -> "_Server":
         with self._lock:
-            if self._closed:
-                raise WorkerLost("the process that starts trials was ended, and so are its trials")
+            self._require_open()
             if self._server is None or not self._server.alive:
-                self._server = _Server(self._log)
+                self._server = _Server(self._program, self._log)
             return self._server
+
+    def _run_cold(self, job: Job) -> JobEnd | None:
+        with self._lock:
+            self._require_open()
+            server = _Server(self._program, self._log)
+            self._cold.add(server)
+        try:
+            return server.run(job)
+        finally:
+            server.stop()
+            with self._lock:
+                self._cold.discard(server)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise WorkerLost("the process that starts trials was ended, and so are its trials")
 
 
 class _Slots:
@@ -134,13 +160,14 @@ class _Slots:
 class _Server:
     """One server process and the jobs in flight in it."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, program: Sequence[str], log: Path) -> None:
         environment = {
-            **os.environ,
+            **allowed_environment(os.environ),
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",  # the working folder is no place to import from
         }
         self.alive = True
         self._lock = threading.Lock()
@@ -149,7 +176,7 @@ class _Server:
         self._count = 0
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "noctuary.sandbox.child"],
+                program,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -1,16 +1,40 @@
 """What a job's process says came of it, and the reading of it: believed only in these shapes."""
 
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
 from noctuary.domain import Check, Status
+from noctuary.handover import read_bounded
 from noctuary.sandbox.protocol import OUTCOME_FILE
 
 MAX_OUTCOME_BYTES = 2**20
 
+MAX_LINE = 300
+MAX_CHECKS = 200
+
 OutcomeT = TypeVar("OutcomeT", bound="Outcome")
+
+
+def as_line(text: str) -> str:
+    """Return text as a line that a terminal can show: short, and with nothing that steers it."""
+    shown = text[: MAX_LINE + 1]
+    line = "".join(letter if letter.isprintable() else " " for letter in shown)
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 3] + "..."
+
+
+def _as_lines(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    return tuple(
+        check.model_copy(update={"name": as_line(check.name), "detail": as_line(check.detail)})
+        for check in checks
+    )
+
+
+Line = Annotated[str, AfterValidator(as_line)]
+Amount = Annotated[FiniteFloat, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Checks = Annotated[tuple[Check, ...], Field(max_length=MAX_CHECKS), AfterValidator(_as_lines)]
 
 
 class Outcome(BaseModel):
@@ -23,33 +47,35 @@ class Outcome(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: Status
-    reason: str = ""
+    reason: Line = ""
 
 
-class TrialOutcome(Outcome):
-    """The measurements of a trial, named as in `domain.Trial`."""
+class TrainOutcome(Outcome):
+    """What a training says of itself; nothing that a score is made of.
 
-    score: FiniteFloat | None = None
-    metrics: dict[str, FiniteFloat] = {}
-    parameters: int | None = None
-    steps: int = 0
-    tokens: int = 0
-    seconds: dict[str, FiniteFloat] = {}
-    environment: dict[str, str | int] = {}
+    Attributes:
+        seconds: wall seconds by part, named as in `domain.Trial`.
+        environment: device, threads and versions.
+    """
 
-    @model_validator(mode="after")
-    def _a_score_exists_only_where_all_is_well(self) -> Self:
-        if (self.score is not None) != (self.status == "ok"):
-            raise ValueError("a score goes with the status ok, and only with it")
-        return self
+    gpu_memory_mb: Amount | None = None
+    seconds: dict[Literal["setup", "train", "earlier"], Amount] = {}
+    environment: Annotated[dict[Line, Line | Count], Field(max_length=20)] = {}
+
+
+class LogitsOutcome(Outcome):
+    """What a model costs, as counted in the process that has the candidate in it."""
+
+    parameters: Count | None = None
+    costs: dict[Literal["flops_per_token", "state_size"], Amount] = {}
 
 
 class AuditOutcome(Outcome):
     """The dynamic checks of an audit, named as in `domain.Audit`."""
 
-    checks: tuple[Check, ...] = ()
-    ffn_width: int | None = None
-    parameters: int | None = None
+    checks: Checks = ()
+    ffn_width: Count | None = None
+    parameters: Count | None = None
 
 
 class ProbeOutcome(Outcome):
@@ -66,10 +92,7 @@ class ProbeOutcome(Outcome):
 
 def read_outcome(folder: Path, shape: type[OutcomeT]) -> OutcomeT | None:
     """Return what the worker wrote, or None where that is nothing, too large or out of shape."""
-    path = folder / OUTCOME_FILE
     try:
-        if path.is_symlink() or path.stat().st_size > MAX_OUTCOME_BYTES:
-            return None
-        return shape.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
+        return shape.model_validate_json(read_bounded(folder / OUTCOME_FILE, MAX_OUTCOME_BYTES))
+    except ValueError:  # not as agreed, in its bytes or its fields
         return None
