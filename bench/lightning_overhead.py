@@ -32,7 +32,7 @@ from noctuary.bench.suite import ModelShape, Rung, suite_by_name
 from noctuary.bench.tasks import Task
 from noctuary.lab import shipped
 from noctuary.training.model import build_model, load_mixer, solve_ffn_width
-from noctuary.training.module import MixerTrainer, TaskData
+from noctuary.training.module import MixerTrainer, TokenBatches
 from noctuary.training.trial import make_trainer
 from noctuary.training.watch import Pace, Watch
 
@@ -51,11 +51,17 @@ class Setting:
     rung: Rung
     ffn_width: int
 
-    def fresh(self) -> tuple[MixerTrainer, TaskData]:
+    def fresh(self) -> tuple[MixerTrainer, TokenBatches]:
         model = build_model(
             self.mixer_class, self.shape, self.task.vocab_size, self.ffn_width, seed=0
         )
-        return MixerTrainer(model, self.rung, RATE), TaskData(self.task, self.rung, seed=0)
+        rung = self.rung
+        batch_size = rung.tokens_per_step // self.task.length
+        inputs, targets = self.task.sequences(rung.steps * batch_size, 0, "train")
+        module = MixerTrainer(
+            model, steps=rung.steps, weight_decay=rung.weight_decay, learning_rate=RATE
+        )
+        return module, TokenBatches(inputs, targets, batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +81,7 @@ def with_lightning(setting: Setting) -> Side:
         trainer = make_trainer("cpu", Path(folder), [watch])
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, train_dataloaders=data)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         watch.close()
     return Side(wall, cpu, module.losses.tolist())
@@ -87,7 +93,7 @@ def with_bare_loop(setting: Setting) -> Side:
     wall, cpu = time.perf_counter(), time.process_time()
     module.optimiser = module.configure_optimizers()
     module.train()
-    for index, batch in enumerate(data.training):
+    for index, batch in enumerate(data):
         module.training_step(batch, index)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return Side(wall, cpu, module.losses.tolist())

@@ -40,6 +40,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds, written as `30m` in settings."""
 
 
+Device = Literal["auto", "cpu", "cuda"]
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -79,23 +81,25 @@ class TrainingSettings(Section):
         seeds: trials per candidate and task on the last rung.
         workers: trials at once; 0 means one a core, or four that share a GPU.
         device: `auto` takes the GPU where torch sees one.
-        trial_timeout: wall seconds after which a trial is ended with status `timeout`.
+        trial_timeout: wall seconds after which a trial is ended with status `timeout`; its training
+            may take so long, and each of the two jobs that measure it.
         memory_mb: memory that a trial may take before its status is `oom`.
         checkpoint: a trial that takes longer than this is kept on disk this often, and goes on
             from there when everything was killed.
-        compile: compile the model where that pays, which is in long trainings on a GPU; it starts
-            processes.
+        test_salt: with a trial's seed, fixes the test sequences. Empty for the lab's own secret,
+            which no candidate can know; any other text is public, and gives two labs that share
+            it the same numbers.
     """
 
     suite: str = "standard-2"
     text: str = ""
     seeds: int = Field(default=3, ge=2, le=100)
     workers: int = Field(default=0, ge=0, le=1024)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     trial_timeout: Duration = 120.0
     memory_mb: int = Field(default=4096, ge=256)
     checkpoint: Duration = 60.0
-    compile: bool = False
+    test_salt: str = ""
 
 
 class LiteratureSettings(Section):
@@ -154,6 +158,7 @@ class Settings(Section):
                 "search": self.search.model_dump(mode="json"),
                 "suite": self.training.suite,
                 "seeds": self.training.seeds,
+                "test_salt": self.training.test_salt,
                 "literature": self.literature.model_dump(mode="json", exclude={"patience"}),
             }
         )
@@ -169,16 +174,7 @@ def load_settings(path: Path, overrides: dict[str, Any] | None = None) -> Settin
         UsageError: the file cannot be read or is not TOML, or settings are unknown or out of
             range; names them all.
     """
-    values: dict[str, Any] = {}
-    if path.exists():
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of a mile
-            raise UsageError(f"{path} is not valid TOML: {error}; mend or remove it") from error
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read: {error.strerror}; mend or remove it"
-            ) from error
+    values = read_toml(path)
     for section, keys in (overrides or {}).items():
         current = values.get(section, {})
         if isinstance(current, dict):
@@ -187,6 +183,22 @@ def load_settings(path: Path, overrides: dict[str, Any] | None = None) -> Settin
         return Settings.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"{path}: {describe(error, Settings)}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of the file; none where there is no file.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of a mile
+        raise UsageError(f"{path} is not valid TOML: {error}; mend or remove it") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; mend or remove it") from error
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:

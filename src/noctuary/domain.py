@@ -211,12 +211,13 @@ class Trial(Value):
         reason: why the status is not `ok`, one line.
         score: 0 chance, 1 perfect and learnt at once; its parts are in `bench.suite.ScoreWeights`.
         metrics: what the score is made of and what stands beside it; the names and units are in
-            `training.measures`.
+            `scoring`.
         parameters: trainable parameters, embedding included.
         steps, tokens: what was trained.
-        seconds: wall seconds by part: `setup`, `train`, `evaluate`, `measure`, `total`; `earlier`
-            is training before an interruption.
-        environment: what else decides the numbers: device, threads, versions.
+        seconds: wall seconds by part: `setup`, `train`, `evaluate`, `check`, `total`; the first
+            two as the training says. `cpu` is that of all jobs.
+        environment: what else decides the numbers: device, threads, versions; and under which
+            layers of the sandbox, and whether after a quarantine, they came to be.
     """
 
     spec: TrialSpec

@@ -1,6 +1,6 @@
 """The lab on disk: where things lie, how a lab is made and opened, and who may work in it.
 
-Covers paths, atomic writing and the lock. Does not cover what is in the archive.
+Covers paths, the lab's secret, atomic writing and the lock. Does not cover what is in the archive.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from noctuary.errors import EnvironmentRefused, LabInUse, LabTooNew, NoSpace, No
 LAB_VERSION = 1
 MIN_FREE_BYTES = 64 * 2**20
 """Below this much free disk no trial is started: a full disk must not look like a bad design."""
+
+SECRET_BYTES = 16
 
 _MARK = "lab.json"
 
@@ -49,12 +52,14 @@ class Lab:
         self.root = root.resolve()
         self.archive_path = self.root / "noctuary.duckdb"
         self.settings_path = self.root / "noctuary.toml"
+        self.policy_path = self.root / "policy.toml"
         self.candidates = self.root / "candidates"
         self.trials = self.root / "trials"
         self.reports = self.root / "reports"
         self.cycles = self.root / "cycles"
         self.logs = self.root / "logs"
         self.work = self.root / "work"
+        self.quarantine = self.root / "quarantine"
         self.corpora = self.root / "corpora"
         self.prefect = self.root / "prefect"
         self.journal_path = self.logs / "journal.jsonl"
@@ -98,7 +103,11 @@ class Lab:
         """
         lab = cls(path or default_lab())
         if (lab.root / _MARK).exists():
-            return cls.open(lab.root)
+            lab = cls.open(lab.root)
+            if not lab._mark().get("secret"):  # an older noctuary made it
+                with explaining_disk_errors(lab.root):
+                    lab._write_mark()
+            return lab
         if lab.root.exists() and (not lab.root.is_dir() or any(lab.root.iterdir())):
             raise NotALab(
                 f"{lab.root} exists and is not a lab (no {_MARK} in it); expected an empty or "
@@ -109,8 +118,31 @@ class Lab:
             folders = (lab.candidates, lab.trials, lab.cycles, lab.reports, lab.logs, lab.work)
             for folder in folders:
                 folder.mkdir(exist_ok=True)
-            write_atomically(lab.root / _MARK, json.dumps({"version": LAB_VERSION}) + "\n")
+            lab._write_mark()
         return lab
+
+    @property
+    def secret(self) -> str:
+        """What test sequences are made of beside their seed; for the trusted processes alone.
+
+        Raises:
+            NotALab: there is no lab, or one that no noctuary of today has opened.
+        """
+        try:
+            return str(self._mark()["secret"])
+        except (OSError, ValueError, KeyError) as error:
+            raise NotALab(
+                f"{self.root / _MARK} holds no secret; expected one of {SECRET_BYTES} bytes: open "
+                "the lab with `noctuary run`, which adds it"
+            ) from error
+
+    def _mark(self) -> dict[str, Any]:
+        found = read_json(self.root / _MARK)
+        return found if isinstance(found, dict) else {}
+
+    def _write_mark(self) -> None:
+        mark = {"version": LAB_VERSION, "secret": secrets.token_hex(SECRET_BYTES)}
+        write_atomically(self.root / _MARK, json.dumps(mark) + "\n", mode=0o600)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -165,12 +197,18 @@ def explaining_disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that readers see the old content or the new one, also after a power cut."""
+def write_atomically(path: Path, content: str | bytes, mode: int | None = None) -> None:
+    """Write a file so that readers see the old content or the new one, also after a power cut.
+
+    Args:
+        mode: who may read it; None for what the process gives to all its files.
+    """
     data = content.encode("utf-8") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as handle:
+            if mode is not None:
+                os.fchmod(handle.fileno(), mode)
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())

@@ -18,13 +18,19 @@ from noctuary.errors import UsageError
 from noctuary.lab import Lab, write_atomically
 from noctuary.sandbox.limits import may_use_cuda
 
-TRAINER_VERSION = "lightning-2"
-"""Part of every trial's id: raise it when a change in `training` changes what a trial computes."""
+TRAINER_VERSION = "lightning-3"
+"""Part of every trial's id: raise it when a change in `training`, `measuring` or `scoring` changes
+what a trial computes."""
 
 
 def suite_of(settings: TrainingSettings) -> Suite:
     """Return the suite that the settings name, with their text."""
-    return suite_by_name(settings.suite, Path(settings.text) if settings.text else None)
+    return suite_by_name(settings.suite, text_of(settings))
+
+
+def text_of(settings: TrainingSettings) -> Path | None:
+    """Return the file of the suite's text task; None for the shipped corpus."""
+    return Path(settings.text) if settings.text else None
 
 
 def with_text(settings: Settings, lab: Lab, *, offline: bool = False) -> Settings:
@@ -69,11 +75,14 @@ def rung_seeds(suite: Suite, rung: int, final: int) -> tuple[int, ...]:
 def trainer_of(settings: TrainingSettings) -> str:
     """Return the trainer's version, with what else decides the bits of a trial's numbers.
 
-    A GPU trains in bf16; trials of different precision never stand on one board.
+    A GPU trains in bf16; trials of different precision never stand on one board. Nor do trials
+    that were tested on other sequences.
     """
     parts = [TRAINER_VERSION]
+    if settings.test_salt:
+        parts.append(f"salt{content_id({'salt': settings.test_salt})[:8]}")
     if may_use_cuda(settings.device):
-        parts += ["bf16", "compiled"] if settings.compile else ["bf16"]
+        parts.append("bf16")
     return "-".join(parts)
 
 

@@ -5,29 +5,36 @@ rename, so there is no half-finished trial to be mistaken for a finished one, wh
 killed and when. Covers what becomes of a candidate that fails; does not train (`training`).
 """
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from noctuary.assignment import Assignment
 from noctuary.auditing import audit_candidate
+from noctuary.bench.suite import suite_by_name
 from noctuary.config import TrainingSettings
 from noctuary.domain import Audit, Candidate, Trial, TrialSpec, Value
-from noctuary.jobs import JobRunner, discard, explain
+from noctuary.jobs import JobRunner
 from noctuary.journal import Journal
-from noctuary.lab import Lab, explaining_disk_errors, read_json, sync_folder, write_atomically
-from noctuary.plan import at_best_rate, first_rung, later_rung, rung_seeds, suite_of, trainer_of
+from noctuary.lab import Lab, explaining_disk_errors, read_json
+from noctuary.measuring import run_trial
+from noctuary.plan import (
+    at_best_rate,
+    first_rung,
+    later_rung,
+    rung_seeds,
+    suite_of,
+    text_of,
+    trainer_of,
+)
 from noctuary.policy import Policy
 from noctuary.sandbox.launcher import Launcher, Turn
-from noctuary.sandbox.limits import Limits
-from noctuary.sandbox.outcome import TrialOutcome
-from noctuary.sandbox.protocol import CHECKPOINT_FILE, OUTCOME_FILE, OUTPUT_FILE, JobEnd
+from noctuary.trial_folders import publish, quarantine
+from noctuary.trial_jobs import Suspicious, TrialJobs
 
 HARMLESS = ("ok", "diverged")
 """Statuses after which a candidate's other trials are still run: another rate may do better."""
-
-MAX_OUTPUT_BYTES = 2**16
 
 
 class Trained(Value):
@@ -70,7 +77,7 @@ class Workshop:
     ) -> None:
         self.lab = lab
         self.policy = policy
-        self.jobs = JobRunner(lab, launcher)
+        self.jobs = JobRunner(lab, launcher, policy.sandbox.demanded)
         self.settings = settings
         self.launcher = launcher
         self.journal = journal
@@ -114,6 +121,7 @@ class Workshop:
         ffn_width: int,
         specs: Sequence[TrialSpec],
         told: Callable[[int], None] = lambda _done: None,
+        heed: Callable[[], None] = lambda: None,
     ) -> "Trained":
         """See to it that the trials are finished, as many at once as the launcher has slots.
 
@@ -125,6 +133,7 @@ class Workshop:
         Args:
             specs: trials of one rung.
             told: called with the number of finished trials, whenever it grows.
+            heed: called before each trial; what it raises ends the training there.
 
         Raises:
             NoSpace: the disk is full; finished trials stay.
@@ -138,7 +147,7 @@ class Workshop:
         for part in (first, rest):
             if any(self.read(spec).status not in HARMLESS for spec in finished):
                 break
-            executed += self._train_all(candidate, ffn_width, part, turn, finished, told)
+            executed += self._train_all(candidate, ffn_width, part, turn, finished, told, heed)
         trials = [self.read(spec) for spec in specs if spec in finished]
         scores = [trial.score for trial in at_best_rate(trials).values() if trial.score is not None]
         wanted = {(spec.task, spec.seed) for spec in specs}
@@ -163,13 +172,14 @@ class Workshop:
         turn: Turn,
         finished: list[TrialSpec],
         told: Callable[[int], None],
+        heed: Callable[[], None],
     ) -> list[TrialSpec]:
         missing = [spec for spec in specs if not self.is_finished(spec)]
         finished.extend(spec for spec in specs if spec not in missing)
         told(len(finished))
         with ThreadPoolExecutor(self.launcher.slots) as threads:
             futures = {
-                threads.submit(self._train_one, candidate, ffn_width, spec, turn): spec
+                threads.submit(self._train_one, candidate, ffn_width, spec, turn, heed): spec
                 for spec in missing
             }
             try:
@@ -197,7 +207,14 @@ class Workshop:
         """Return a finished trial."""
         return Trial.model_validate(read_json(self.lab.trials / spec.trial_id / "result.json"))
 
-    def _train_one(self, candidate: Candidate, ffn_width: int, spec: TrialSpec, turn: Turn) -> None:
+    def _train_one(
+        self,
+        candidate: Candidate,
+        ffn_width: int,
+        spec: TrialSpec,
+        turn: Turn,
+        heed: Callable[[], None],
+    ) -> None:
         self.lab.require_space()
         facts = {
             "trial": spec.trial_id,
@@ -205,88 +222,49 @@ class Workshop:
             "task": spec.task,
             "seed": spec.seed,
         }
-        request = {
-            "trial_id": spec.trial_id,
-            "mixer": candidate.path,
-            "suite": spec.suite,
-            "text": self.settings.text or None,
-            "task": spec.task,
-            "rung": spec.rung,
-            "seed": spec.seed,
-            "learning_rate": spec.learning_rate,
-            "ffn_width": ffn_width,
-            "device": self.settings.device,
-            "compile": self.settings.compile,
-            "checkpoint_seconds": self.settings.checkpoint,
-            "deadline_seconds": self.settings.trial_timeout,
-        }
-        limits = Limits(wall_seconds=self.settings.trial_timeout, memory_mb=self.settings.memory_mb)
-        with self.jobs.work_folder(spec.trial_id, lasting=True) as folder:
-            end, outcome = self.jobs.run(
-                "trial",
-                request,
-                folder,
-                limits,
-                TrialOutcome,
-                lambda: self._tell("trial started", folder=str(folder), **facts),
-                turn,
-            )
-            trial = conclude(spec, end, outcome, limits)
-            self._publish(spec, trial, folder)
+        assignment = Assignment(
+            candidate=candidate,
+            ffn_width=ffn_width,
+            spec=spec,
+            suite=suite_by_name(spec.suite, text_of(self.settings)),
+            salt=self.settings.test_salt or self.lab.secret,
+        )
+        with (
+            self.launcher.slot(turn),
+            self.jobs.work_folder(spec.trial_id, lasting=True) as folder,
+        ):
+            heed()  # here, since it may have waited for the slot
+            self._tell("trial started", folder=str(folder), **facts)
+            trial = self._run(assignment, folder, facts)
+            publish(self.lab, trial, folder)
         self._tell(
             "trial finished",
             status=trial.status,
             reason=trial.reason,
             score=trial.score,
-            seconds=end.wall_seconds,
+            seconds=trial.seconds["total"],
             **facts,
         )
+
+    def _run(self, assignment: Assignment, folder: Path, facts: Mapping[str, object]) -> Trial:
+        """Run a trial; once more in processes that ran nothing before, where it is suspicious."""
+        suspicions: list[str] = []
+        for cold in (False, True):
+            jobs = TrialJobs(self.jobs, self.settings, assignment, folder, cold)
+            try:
+                trial = run_trial(jobs)
+                break
+            except Suspicious as suspicion:
+                suspicions.append(str(suspicion))
+                kept = quarantine(self.lab, assignment.spec, folder, suspicions[-1])
+                self._tell("trial quarantined", reason=suspicions[-1], folder=str(kept), **facts)
+        else:
+            trial = jobs.failed("rejected", f"suspicious twice: {suspicions[-1]}")
+        if not suspicions:
+            return trial
+        noted = trial.environment | {"quarantined": suspicions[0]}
+        return trial.model_copy(update={"environment": noted})
 
     def _tell(self, event: str, **facts: object) -> None:
         with explaining_disk_errors(self.lab.root):
             self.journal.write(event, **facts)
-
-    def _publish(self, spec: TrialSpec, trial: Trial, folder: Path) -> None:
-        """Make the trial's folder appear, complete, in one rename."""
-        with explaining_disk_errors(self.lab.root):
-            for name in (OUTCOME_FILE, "spec.json", "result.json"):
-                discard(folder / name)
-            if trial.status == "ok":
-                (folder / OUTPUT_FILE).unlink(missing_ok=True)
-            else:
-                keep_end(folder / OUTPUT_FILE)
-            write_atomically(folder / "spec.json", spec.model_dump_json(indent=1) + "\n")
-            write_atomically(folder / "result.json", trial.model_dump_json(indent=1) + "\n")
-            discard(folder / CHECKPOINT_FILE)  # late: a full disk leaves it for another try
-            target = self.lab.trials / spec.trial_id
-            folder.rename(target)
-            sync_folder(self.lab.trials)
-
-
-def keep_end(path: Path) -> None:
-    """Shorten what a job printed to its end, where the traceback is."""
-    if path.is_symlink() or not path.exists():
-        path.unlink(missing_ok=True)
-    elif path.stat().st_size > MAX_OUTPUT_BYTES:
-        with path.open("rb") as handle:
-            handle.seek(-MAX_OUTPUT_BYTES, os.SEEK_END)
-            end = handle.read()
-        write_atomically(path, end)
-
-
-def conclude(spec: TrialSpec, end: JobEnd, outcome: TrialOutcome | None, limits: Limits) -> Trial:
-    """Return the trial's record: the worker's outcome where it succeeded, else what stopped it."""
-    cost = {"total": end.wall_seconds, "cpu": end.cpu_seconds}
-    if outcome is None or outcome.status != "ok" or end.timed_out:
-        status, reason = explain(end, outcome, limits)
-        return Trial(
-            spec=spec,
-            status=status,
-            reason=reason,
-            seconds=cost,
-            peak_memory_mb=end.peak_memory_mb,
-        )
-    measured = outcome.model_dump()
-    cost["total"] += measured["seconds"].pop("earlier", 0.0)  # before it was killed
-    measured["seconds"] |= cost
-    return Trial(spec=spec, peak_memory_mb=end.peak_memory_mb, **measured)

@@ -6,13 +6,16 @@ at once.
 """
 
 import csv
+import functools
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from trial_process import (
     FFN_WIDTH,
     Owner,
@@ -26,20 +29,31 @@ from noctuary.bench.suite import TINY
 from noctuary.jobs import clear_work
 from noctuary.lab import Lab, shipped
 from noctuary.sandbox.launcher import Launcher
-from noctuary.sandbox.protocol import CHECKPOINT_FILE
+from noctuary.sandbox.protocol import CHECKPOINT_FILES
 from noctuary.training.checkpoint import UnusableCheckpoint, read_checkpoint
-from noctuary.training.trial import TrialRequest, run_trial
+from noctuary.training.requests import (
+    CURVE_FILE,
+    LOSSES_FILE,
+    SNAPSHOTS_FILE,
+    TOKEN_TYPE,
+    TOKENS_FILE,
+    WEIGHTS_FILE,
+    TrainRequest,
+)
+from noctuary.training.trial import run_training
 
 RUNG = 1
 STEPS = TINY.rungs[RUNG].steps
+SNAPSHOTS = (1, 3, 8)
 RANDOM = {
     "load": "import random, numpy",
     "construct": """self.drop = nn.Dropout(0.3)
         self.register_buffer("mean", torch.zeros(d_model), persistent=False)""",
-    "forward": """y = self.drop(y) * random.gauss(1, 0.1) + numpy.random.randn() + self.mean
-        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean((0, 1))""",
+    "forward": """if self.training:
+            y = self.drop(y) * random.gauss(1, 0.1) + 0.1 * numpy.random.randn() + self.mean
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean((0, 1))""",
 }
-"""It draws from three generators, and remembers what no weights file holds."""
+"""In training it draws from three generators, and remembers what no weights file holds."""
 
 
 class Killed(BaseException):
@@ -67,28 +81,39 @@ def train(
     folder: Path, mixer: str, task: str = "mqar", dies_after: int | None = None, **other: Any
 ) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
+    given, rung = TINY.task(task), TINY.rungs[RUNG]
+    batch_size = rung.tokens_per_step // given.length
+    tokens = np.stack(given.sequences(rung.steps * batch_size, 3, "train"))
+    (folder / TOKENS_FILE).write_bytes(tokens.astype(TOKEN_TYPE).tobytes())
     request = {
         "trial_id": "one",
         "mixer": mixer,
-        "suite": TINY.name,
-        "task": task,
-        "rung": RUNG,
-        "seed": 3,
-        "learning_rate": 5e-3,
+        "shape": TINY.shape,
+        "vocab_size": given.vocab_size,
         "ffn_width": FFN_WIDTH,
+        "seed": 3,
         "device": "cpu",
+        "tokens": folder / TOKENS_FILE,
+        "length": given.length,
+        "steps": rung.steps,
+        "batch_size": batch_size,
+        "weight_decay": rung.weight_decay,
+        "learning_rate": 5e-3,
+        "snapshots": SNAPSHOTS,
+        "knowing_nothing": 10.0,
         "checkpoint_seconds": 0,
         "deadline_seconds": 1e9,
         **other,
     }
-    return run_trial(TrialRequest.model_validate(request), folder, clock_until(dies_after))
+    return run_training(TrainRequest.model_validate(request), folder, clock_until(dies_after))
 
 
-def result_of(folder: Path, outcome: dict[str, Any]) -> tuple[Any, ...]:
-    with (folder / "curve.csv").open(newline="") as handle:
+def result_of(folder: Path) -> tuple[Any, ...]:
+    with (folder / CURVE_FILE).open(newline="") as handle:
         curve = [row[:2] for row in csv.reader(handle)]
-    weights = (folder / "weights.safetensors").read_bytes()
-    return outcome["score"], outcome["metrics"], outcome["steps"], curve, weights
+    return curve, *(
+        (folder / name).read_bytes() for name in (LOSSES_FILE, SNAPSHOTS_FILE, WEIGHTS_FILE)
+    )
 
 
 @pytest.fixture
@@ -110,23 +135,32 @@ def test_killed_after_these_steps(
 ) -> None:
     path = mixer_file(lab, mixer)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = train(whole, path, task)
+    train(whole, path, task)
     for steps in deaths:
         with pytest.raises(Killed):
             train(parts, path, task, dies_after=steps)
     resumed = train(parts, path, task)
     assert resumed["environment"]["resumed_after_step"] == sum(deaths)
-    assert result_of(parts, resumed) == result_of(whole, undisturbed)
+    assert result_of(parts) == result_of(whole)
+    snapshots = load_file(parts / SNAPSHOTS_FILE)
+    assert {int(name.partition(".")[0]) for name in snapshots} == set(SNAPSHOTS)
 
 
 def test_the_random_mixer_is_one(lab: Lab, tmp_path: Path) -> None:
     """Else the test above would hold without any state of a generator."""
     path = mixer_file(lab, "random")
-    outcomes = [train(tmp_path / str(seed), path, seed=seed) for seed in (1, 2)]
-    assert outcomes[0]["metrics"] != outcomes[1]["metrics"]
-    first, second = (load_file(tmp_path / str(seed) / "weights.safetensors") for seed in (1, 2))
+    for seed in (1, 2):
+        train(tmp_path / str(seed), path, seed=seed)
+    first, second = (load_file(tmp_path / str(seed) / WEIGHTS_FILE) for seed in (1, 2))
     assert first.keys() == second.keys()
     assert "blocks.0.mixer.mean" not in first
+    losses = [(tmp_path / str(seed) / LOSSES_FILE).read_bytes() for seed in (1, 2)]
+    assert losses[0] != losses[1]
+
+
+def steps_in(checkpoint: Path) -> int:
+    tensors = load(checkpoint.read_bytes()[32:])
+    return int(json.loads(bytes(tensors["facts"].tolist()))["steps_done"])
 
 
 def damaged(content: bytes) -> Iterator[bytes]:
@@ -140,14 +174,43 @@ def damaged(content: bytes) -> Iterator[bytes]:
 def test_a_damaged_checkpoint_is_ignored(lab: Lab, tmp_path: Path) -> None:
     path = mixer_file(lab, "random")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = train(whole, path)
+    train(whole, path)
     with pytest.raises(Killed):
         train(parts, path, dies_after=4)
-    for content in damaged((parts / CHECKPOINT_FILE).read_bytes()):
-        (parts / CHECKPOINT_FILE).write_bytes(content)
+    files = [parts / name for name in CHECKPOINT_FILES]
+    before = [file.read_bytes() for file in files]
+    for first, second in itertools.product(damaged(before[0]), damaged(before[1])):
+        for file, content in zip(files, (first, second), strict=True):
+            file.write_bytes(content)
         started_again = train(parts, path)
-        assert "digest" in started_again["environment"]["checkpoint_ignored"]
-        assert result_of(parts, started_again) == result_of(whole, undisturbed)
+        if first or second:
+            assert "digest" in started_again["environment"]["checkpoint_ignored"]
+        assert "resumed_after_step" not in started_again["environment"]
+        assert result_of(parts) == result_of(whole)
+
+
+@pytest.mark.parametrize("torn", CHECKPOINT_FILES)
+def test_a_trial_killed_while_it_writes_goes_on_from_the_checkpoint_before(
+    lab: Lab, tmp_path: Path, torn: str
+) -> None:
+    path = mixer_file(lab, "random")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, path)
+    with pytest.raises(Killed):
+        train(parts, path, dies_after=4)
+    content = (parts / torn).read_bytes()
+    (parts / torn).write_bytes(content[: len(content) // 2])
+    resumed = train(parts, path)
+    assert resumed["environment"]["resumed_after_step"] in (3, 4)
+    assert result_of(parts) == result_of(whole)
+
+
+def test_the_older_checkpoint_is_overwritten(lab: Lab, tmp_path: Path) -> None:
+    path = mixer_file(lab, "random")
+    for dies_after, expected in ((3, {2, 3}), (1, {3, 4}), (2, {5, 6})):
+        with pytest.raises(Killed):
+            train(tmp_path / "one", path, dies_after=dies_after)
+        assert set(map(steps_in, sorted((tmp_path / "one").glob("checkpoint.*")))) == expected
 
 
 @pytest.mark.parametrize(
@@ -162,19 +225,19 @@ def test_a_foreign_checkpoint_is_ignored(
 ) -> None:
     path = mixer_file(lab, "random")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = train(whole, path, **other)
+    train(whole, path, **other)
     with pytest.raises(Killed):
         train(parts, path, dies_after=4)
     started_again = train(parts, path, **other)
     assert started_again["environment"]["checkpoint_ignored"] == reason
-    assert result_of(parts, started_again) == result_of(whole, undisturbed)
+    assert result_of(parts) == result_of(whole)
 
 
 def test_a_checkpoint_of_another_torch_is_refused(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(tmp_path / "one", mixer_file(lab, "random"), dies_after=4)
     with pytest.raises(UnusableCheckpoint, match=r"its torch is \S+; expected 1.0"):
-        read_checkpoint(tmp_path / "one" / CHECKPOINT_FILE, {"torch": "1.0"})
+        read_checkpoint(tmp_path / "one" / CHECKPOINT_FILES[0], {"torch": "1.0"})
 
 
 def test_a_checkpoint_that_does_not_fit_the_fresh_model_is_ignored(
@@ -185,56 +248,64 @@ def test_a_checkpoint_that_does_not_fit_the_fresh_model_is_ignored(
         self.register_buffer("count", torch.rand(()))"""
     path = make_candidate(lab, forward=forward).path
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = train(whole, path)
+    train(whole, path)
     with pytest.raises(Killed):
         train(parts, path, dies_after=4)
     started_again = train(parts, path)
     assert "model.blocks.0.mixer.count" in started_again["environment"]["checkpoint_ignored"]
-    assert result_of(parts, started_again) == result_of(whole, undisturbed)
+    assert result_of(parts) == result_of(whole)
 
 
 def test_everything_killed_twice(lab: Lab, tmp_path: Path) -> None:
-    slow = RANDOM | {"forward": RANDOM["forward"] + "\n        time.sleep(0.1)"}
+    slow = RANDOM | {"forward": RANDOM["forward"] + "\n            time.sleep(0.1)"}
     candidate = make_candidate(lab, **slow)
     spec = make_spec(candidate, rung=RUNG)
-    checkpoint = lab.work / f"{spec.trial_id}.trial" / CHECKPOINT_FILE
-    before = b""
+    folder = lab.work / f"{spec.trial_id}.trial"
+    before: set[bytes] = set()
 
-    def is_there() -> bool:
-        return checkpoint.exists() and checkpoint.read_bytes() != before
+    def contents() -> set[bytes]:
+        return {path.read_bytes() for path in folder.glob("checkpoint.*")} - {b""}
+
+    def has_moved_on(before: set[bytes]) -> bool:
+        return len(contents() - before) > 1
 
     for _ in range(2):
         owner = Owner(lab, candidate, seeds=1, rung=RUNG, checkpoint=0.001)
-        wait_until(is_there)
+        wait_until(functools.partial(has_moved_on, before))
         owner.kill_all()
         assert list(lab.trials.iterdir()) == []
-        before = checkpoint.read_bytes()
+        before = contents()
         clear_work(lab)
-        assert list(checkpoint.parent.iterdir()) == [checkpoint]
+        assert sorted(path.name for path in folder.iterdir()) == list(CHECKPOINT_FILES)
 
     calm = Lab.create_or_open(tmp_path / "calm")
     with Launcher(1, tmp_path / "launcher.log") as launcher:
         trials = []
         for one in (lab, calm):
-            workshop = make_workshop(one, launcher)
+            workshop = make_workshop(one, launcher, salt="public")
             workshop.train(candidate, FFN_WIDTH, [spec])
             trials.append(workshop.read(spec).model_dump())
     assert trials[0]["environment"].pop("resumed_after_step") > 0
-    assert trials[0]["environment"] == trials[1]["environment"]
+    for fact in ("environment", "status", "score", "metrics", "steps"):
+        assert trials[0][fact] == trials[1][fact]
+    assert trials[0]["status"] == "ok"
     folders = [one.trials / spec.trial_id for one in (lab, calm)]
-    assert result_of(folders[0], trials[0]) == result_of(folders[1], trials[1])
-    assert not (folders[0] / CHECKPOINT_FILE).exists()
+    weights = [(folder / WEIGHTS_FILE).read_bytes() for folder in folders]
+    assert weights[0] == weights[1]
+    assert not list(folders[0].glob("checkpoint.*"))
     assert list(lab.work.iterdir()) == []
 
 
 def test_clearing_keeps_checkpoints_of_trials_alone(lab: Lab) -> None:
-    """Only trials keep a folder, and only for a checkpoint."""
-    for name in ("one.trial", "audit-one.12ab", "two.trial"):
+    """Only trials keep a folder, and only for a checkpoint that has something in it."""
+    for name in ("one.trial", "audit-one.12ab", "two.trial", "three.trial"):
         (lab.work / name).mkdir()
     for name in ("audit-one.12ab", "two.trial"):
-        (lab.work / name / CHECKPOINT_FILE).write_bytes(b"x")
+        (lab.work / name / CHECKPOINT_FILES[1]).write_bytes(b"x")
+    (lab.work / "two.trial" / CHECKPOINT_FILES[0]).touch()
+    (lab.work / "three.trial" / CHECKPOINT_FILES[0]).touch()
     (lab.work / "two.trial" / "left").mkdir()
     (lab.work / "two.trial" / "curve.csv").write_bytes(b"x")
     clear_work(lab)
     kept = [str(path.relative_to(lab.work)) for path in sorted(lab.work.rglob("*"))]
-    assert kept == ["two.trial", f"two.trial/{CHECKPOINT_FILE}"]
+    assert kept == ["two.trial", f"two.trial/{CHECKPOINT_FILES[1]}"]

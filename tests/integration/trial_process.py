@@ -61,7 +61,7 @@ def make_candidate(
 
 
 def make_workshop(
-    lab: Lab, launcher: Launcher, timeout: float = 60, checkpoint: float = 60
+    lab: Lab, launcher: Launcher, timeout: float = 60, checkpoint: float = 60, salt: str = ""
 ) -> Workshop:
     settings = TrainingSettings(
         suite=TINY.name,
@@ -70,6 +70,7 @@ def make_workshop(
         memory_mb=512,
         workers=2,
         checkpoint=checkpoint,
+        test_salt=salt,
     )
     return Workshop(lab, settings, launcher, Journal(lab.journal_path))
 

@@ -25,7 +25,7 @@ from noctuary.domain import (
 )
 
 SUITE = "tiny-2-abcdef01"
-TRAINER = "lightning-2"
+TRAINER = "lightning-3"
 TASKS = ("mqar", "recall", "text")
 CAPABILITIES: dict[str, Capability] = {
     "mqar": "recall",

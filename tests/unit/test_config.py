@@ -189,6 +189,7 @@ def test_settings_survive_json() -> None:
         ("literature", "query", "delta rule", True),
         ("literature", "limit", 9, True),
         ("literature", "patience", "9s", False),
+        ("training", "test_salt", "public", True),
         ("training", "workers", 9, False),
         ("training", "trial_timeout", "9m", False),
         ("training", "memory_mb", 9000, False),

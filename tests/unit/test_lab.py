@@ -12,12 +12,29 @@ import pytest
 
 from noctuary.errors import LabInUse, LabTooNew, NotALab
 from noctuary.journal import Journal
-from noctuary.lab import Lab, shipped, write_atomically
+from noctuary.lab import SECRET_BYTES, Lab, shipped, write_atomically
 
 
 def test_a_lab_is_made_once_and_opened_again(tmp_path: Path) -> None:
     made = Lab.create_or_open(tmp_path / "deep" / "lab")
     assert Lab.open(made.root).root == Lab.create_or_open(made.root).root == made.root
+
+
+def test_a_lab_has_a_secret_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    one, two = (Lab.create_or_open(tmp_path / name) for name in ("one", "two"))
+    assert len(bytes.fromhex(one.secret)) == SECRET_BYTES
+    assert one.secret == Lab.create_or_open(one.root).secret == Lab.open(one.root).secret
+    assert one.secret != two.secret
+    assert (one.root / "lab.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_older_lab_gets_a_secret_when_it_is_used(tmp_path: Path) -> None:
+    root = Lab.create_or_open(tmp_path / "lab").root
+    (root / "lab.json").write_text('{"version": 1}\n', encoding="utf-8")
+    with pytest.raises(NotALab, match="holds no secret"):
+        _ = Lab.open(root).secret
+    assert len(bytes.fromhex(Lab.create_or_open(root).secret)) == SECRET_BYTES
+    assert (root / "lab.json").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("mark", ["", "{}", "[]", '{"version": "x"}', "\x00"])

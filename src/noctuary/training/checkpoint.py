@@ -2,14 +2,18 @@
 
 Covers what a step depends on: parameters and buffers, the optimiser, the step (which fixes the
 learning rate and the batch), the losses so far, the rows of the curve, and the random states of
-torch, Python and numpy. Does not cover what a mixer keeps in attributes of its own or in
-globals. The file is a SHA-256 digest and safetensors behind it; nothing in it is ever executed.
+torch, Python and numpy, and the snapshots taken on the way. Does not cover what a mixer keeps in
+attributes of its own or in globals. There are two files, which are overwritten in turns: a sandbox
+lets a trial create and rename none, and whenever it is killed, one of them is whole. Each is a
+SHA-256 digest and safetensors behind it; nothing in it is ever executed.
 """
 
 import hashlib
 import json
+import os
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from noctuary.lab import write_atomically
 from noctuary.training.module import MixerTrainer
 
 Identity = dict[str, str | int | float]
@@ -56,10 +59,12 @@ class Checkpoint:
     """A checkpoint that was read, to be put into a module.
 
     Attributes:
+        path: the file it lies in.
         facts: what it holds beside tensors.
     """
 
-    def __init__(self, facts: Facts, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, path: Path, facts: Facts, tensors: dict[str, Tensor]) -> None:
+        self.path = path
         self.facts = facts
         self._tensors = tensors
 
@@ -87,6 +92,9 @@ class Checkpoint:
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": state, "param_groups": groups})
         module.steps_done = self.facts.steps_done
+        for name, tensor in self._part("snapshot").items():
+            step, _, weight = name.partition(".")
+            module.snapshots.setdefault(int(step), {})[weight] = tensor.clone()
 
         version, words, gauss = self.facts.python
         random.setstate((version, tuple(words), gauss))
@@ -110,16 +118,25 @@ def _tensors_of(module: MixerTrainer) -> dict[str, Tensor]:
 
 
 class Keeper:
-    """Writes the checkpoint of a trial, at most every so often.
+    """Writes the checkpoints of a trial, at most every so often.
 
     Args:
+        paths: the files that it overwrites in turns.
+        newest: that of them which the trial went on from, to be overwritten last.
         seconds: between two checkpoints.
     """
 
     def __init__(
-        self, path: Path, identity: Identity, seconds: float, clock: Callable[[], float]
+        self,
+        paths: Sequence[Path],
+        identity: Identity,
+        seconds: float,
+        clock: Callable[[], float],
+        newest: Path | None = None,
     ) -> None:
-        self.path = path
+        self._paths = deque(paths)
+        if newest is not None:
+            self._paths.rotate(-1 - self._paths.index(newest))
         self.identity = identity
         self.seconds = seconds
         self.clock = clock
@@ -131,13 +148,14 @@ class Keeper:
         if now - self._last < self.seconds:
             return
         self._last = now
-        write_checkpoint(self.path, module, self.identity, seconds, curve)
+        write_checkpoint(self._paths[0], module, self.identity, seconds, curve)
+        self._paths.rotate(-1)
 
 
 def write_checkpoint(
     path: Path, module: MixerTrainer, identity: Identity, seconds: float, curve: list[list[str]]
 ) -> None:
-    """Replace the checkpoint, in one rename, by one of this moment between two steps.
+    """Overwrite a file with a checkpoint of this moment between two steps.
 
     Args:
         seconds: of training so far.
@@ -156,6 +174,8 @@ def write_checkpoint(
     tensors = {f"module.{name}": tensor for name, tensor in _tensors_of(module).items()}
     for number, state in module.raw_optimiser().state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{key}": tensor for key, tensor in state.items()}
+    for step, weights in module.snapshots.items():
+        tensors |= {f"snapshot.{step}.{name}": tensor for name, tensor in weights.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if module.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -163,7 +183,10 @@ def write_checkpoint(
         bytearray(facts.model_dump_json().encode("utf-8")), dtype=torch.uint8
     )
     content = save({name: _apart(tensor) for name, tensor in tensors.items()})
-    write_atomically(path, hashlib.sha256(content).digest() + content)
+    with path.open("wb") as handle:
+        handle.write(hashlib.sha256(content).digest() + content)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _apart(tensor: Tensor) -> Tensor:
@@ -171,14 +194,31 @@ def _apart(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def read_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
-    """Return the checkpoint in a file, or None where there is no file.
+def newest_checkpoint(paths: Sequence[Path], identity: Identity) -> Checkpoint | None:
+    """Return the checkpoint of the files that got furthest, or None where there is none.
+
+    Raises:
+        UnusableCheckpoint: there is none of use, but one that is damaged, or not of this trial
+            on this machine.
+    """
+    found, problems = [], []
+    for path in paths:
+        if path.exists() and path.stat().st_size:
+            try:
+                found.append(read_checkpoint(path, identity))
+            except UnusableCheckpoint as error:
+                problems.append(error)
+    if problems and not found:
+        raise problems[0]
+    return max(found, key=lambda checkpoint: checkpoint.facts.steps_done, default=None)
+
+
+def read_checkpoint(path: Path, identity: Identity) -> Checkpoint:
+    """Return the checkpoint in a file.
 
     Raises:
         UnusableCheckpoint: it is damaged, or not of this trial on this machine.
     """
-    if not path.exists():
-        return None
     content = path.read_bytes()
     if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
         raise UnusableCheckpoint("its digest does not match its content")
@@ -191,4 +231,4 @@ def read_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
         mine, saved = identity.get(key), facts.identity.get(key)
         if mine != saved:
             raise UnusableCheckpoint(f"its {key} is {saved}; expected {mine}")
-    return Checkpoint(facts, tensors)
+    return Checkpoint(path, facts, tensors)

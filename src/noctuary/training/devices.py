@@ -1,4 +1,4 @@
-"""What differs between a CPU and a GPU: precision, compiling, and an operator that knows no bf16.
+"""What differs between a CPU and a GPU: precision, and an operator that knows no bf16.
 
 A CPU trains in fp32: bf16 is slower there. A GPU trains in bf16 where autocast allows it; TF32
 stays as torch has it. Touches CUDA only when asked for a device, so after a fork.
@@ -13,9 +13,6 @@ from torch import Tensor
 Device = Literal["cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed"]
 
-COMPILED_FROM_TOKENS = 200_000_000
-"""Tokens of training from which compiling, of a minute or two, pays on a GPU."""
-
 
 def resolve_device(device: str) -> Device:
     """Return `cuda` where it was asked for or is there, else `cpu`."""
@@ -26,11 +23,6 @@ def resolve_device(device: str) -> Device:
 
 def precision_of(device: Device) -> Precision:
     return "bf16-mixed" if device == "cuda" else "32-true"
-
-
-def pays_to_compile(device: Device, tokens: int) -> bool:
-    """Say whether a training of so many tokens is long enough; on a CPU none is."""
-    return device == "cuda" and tokens >= COMPILED_FROM_TOKENS
 
 
 @cache

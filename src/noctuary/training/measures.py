@@ -1,18 +1,7 @@
-"""What a trial measures, and the score that is made of it.
+"""What a model costs: floating-point operations and carried state, counted by running it.
 
-| metric           | unit      | is                                                              |
-| ---------------- | --------- | --------------------------------------------------------------- |
-| `loss`           | nats      | mean cross entropy over the scored positions of the test        |
-| `accuracy`       | 0 to 1    | share of those that the likeliest token meets                   |
-| `scored`         | positions | how many they are                                               |
-| `learning`       | 0 to 1    | share of the chance-level loss that was removed, mean over the  |
-|                  |           | training; the loss is the training's own                        |
-| `steps_to_solve` | steps     | first one at which the task counts as solved; left out if none  |
-| `flops_per_token`| FLOP      | forward and backward of the whole model; see `flops_per_token`  |
-| `state_size`     | floats    | what `step` carries from token to token; see `state_size`       |
-| `gpu_memory_mb`  | MiB       | peak of torch's allocator; on CUDA only                         |
-
-Tokens a second are not among them: they are `tokens / seconds["train"]` of the trial.
+Counted in a process with the candidate in it, so these numbers are the candidate's word; what a
+score is made of is computed elsewhere (`noctuary.scoring`).
 """
 
 import math
@@ -24,42 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from noctuary.bench.suite import ScoreWeights
-from noctuary.bench.tasks import Task
 from noctuary.training.model import SequenceModel
-
-SHORTEST_WINDOW = 10
-"""Steps; fewer say too little about the loss."""
-
-
-def learning(losses: Tensor, chance_loss: float) -> float:
-    """Return the share of the chance-level loss that was removed, over all steps (steps,)."""
-    return _clip(1 - float(losses.double().mean()) / chance_loss)
-
-
-def score(
-    task: Task, weights: ScoreWeights, loss: float, accuracy: float, learning: float
-) -> float:
-    """Return the weighted sum of the three parts, each clipped to 0 (chance) to 1 (best)."""
-    removed = _clip(1 - loss / task.chance_loss)
-    correct = _clip((accuracy - task.chance_accuracy) / (1 - task.chance_accuracy))
-    return weights.loss * removed + weights.accuracy * correct + weights.learning * learning
-
-
-def _clip(part: float) -> float:
-    return min(1.0, max(0.0, part))
-
-
-def steps_to_solve(losses: Tensor, threshold: float) -> int | None:
-    """Return the first step at which the mean over the steps just before it is below a threshold.
-
-    Args:
-        losses: (steps,). The mean is over a twentieth of them, at least `SHORTEST_WINDOW`.
-    """
-    window = min(len(losses), max(SHORTEST_WINDOW, len(losses) // 20))
-    means = losses.double().unfold(0, window, 1).mean(-1)  # (steps - window + 1,)
-    below = (means < threshold).nonzero()
-    return int(below[0]) + window if len(below) else None
 
 
 def flops_per_token(model: SequenceModel, length: int) -> float:

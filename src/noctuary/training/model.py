@@ -9,11 +9,17 @@ import importlib.util
 import inspect
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from noctuary.bench.suite import ModelShape
+from noctuary.training.arguments import DoesNotFit, mixer_arguments, said
+
+MISFITS = (TypeError, ValueError, AssertionError, AttributeError, LookupError, ImportError)
+"""What constructors raise where their arguments do not suit them; what is about memory or disk is
+left alone."""
 
 
 class SizeMismatch(ValueError):
@@ -38,25 +44,44 @@ def load_mixer(path: Path, class_name: str = "Mixer") -> type[nn.Module]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    found = getattr(module, class_name)
+    found = getattr(module, class_name, None)
+    if found is None:
+        raise AttributeError(
+            f"the file defines no class {class_name}; its modules: {_modules_of(module)}"
+        )
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise TypeError(f"{class_name} is not a torch.nn.Module")
+        raise TypeError(
+            f"{class_name} is not a torch.nn.Module; those of the file: {_modules_of(module)}"
+        )
     return found
+
+
+def _modules_of(module: ModuleType) -> str:
+    """Name the mixers that a file could mean: the modules that it defines itself."""
+    found = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, nn.Module)
+        and value.__module__ == module.__name__
+    ]
+    return ", ".join(found) or "none"
 
 
 def build_mixer(mixer_class: type[nn.Module], d_model: int, n_heads: int) -> nn.Module:
     """Return a mixer by the contract, or by the layer interface of foreign modules.
 
-    The width goes to `d_model` or `hidden_size` where there is one, else to the first argument;
-    the heads go to `n_heads` or `num_heads` where there is one.
+    Raises:
+        DoesNotFit: the class cannot be built so; the message says what it was given.
     """
-    known = inspect.signature(mixer_class).parameters
-    width = next((name for name in ("d_model", "hidden_size") if name in known), None)
-    heads = next((name for name in ("n_heads", "num_heads") if name in known), None)
-    knobs = {} if heads is None else {heads: n_heads}
-    mixer = (
-        mixer_class(d_model, **knobs) if width is None else mixer_class(**{width: d_model}, **knobs)
-    )
+    in_place, named = mixer_arguments(mixer_class, d_model, n_heads)
+    try:
+        mixer = mixer_class(*in_place, **named)
+    except MISFITS as error:
+        needs = "; it needs a GPU" if any(word in str(error) for word in ("CUDA", "NVIDIA")) else ""
+        raise DoesNotFit(
+            f"{said(mixer_class, in_place, named)} raised {type(error).__name__}: {error}{needs}"
+        ) from error
     if not isinstance(mixer, nn.Module):
         raise TypeError(f"{mixer_class.__name__} is not a torch.nn.Module")
     return mixer

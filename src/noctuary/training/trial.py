@@ -1,82 +1,55 @@
-"""One trial, from request to files, inside a worker process.
+"""Training one mixer, from request to files, inside a worker process.
 
-Covers the training and evaluation of one mixer on one task with one seed. It writes
-`curve.csv`, `weights.safetensors`, `outcome.json` and, where it takes long, a checkpoint into
-its work folder and nothing else; whether the trial counts is decided outside
-(`noctuary.trials`).
+It writes `curve.csv`, `losses.bin`, `weights.safetensors`, `snapshots.safetensors` and, where it
+takes long, checkpoints into its work folder and nothing else. It sees the tokens to train on and
+no others. What the weights are worth is measured in other processes, and whether the trial counts
+is decided outside (`noctuary.trial_jobs`).
 """
 
 import logging
-import math
 import platform
 import random
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save
 
-from noctuary.bench.suite import Suite, suite_by_name
-from noctuary.bench.tasks import Task
-from noctuary.sandbox.protocol import CHECKPOINT_FILE
-from noctuary.training import measures
+from noctuary.sandbox.protocol import CHECKPOINT_FILES
 from noctuary.training.checkpoint import (
     Checkpoint,
     Identity,
     Keeper,
     UnusableCheckpoint,
-    read_checkpoint,
+    newest_checkpoint,
 )
 from noctuary.training.devices import (
     Device,
-    pays_to_compile,
     precision_of,
     resolve_device,
     solve_triangles_in_fp32,
 )
-from noctuary.training.model import build_model, count_parameters, load_mixer
-from noctuary.training.module import MixerTrainer, TaskData
-from noctuary.training.watch import Clock, Diverged, Pace, Watch
+from noctuary.training.model import build_model, load_mixer
+from noctuary.training.module import MixerTrainer, TokenBatches
+from noctuary.training.requests import (
+    CURVE_FILE,
+    FLOAT_TYPE,
+    LOSSES_FILE,
+    SNAPSHOTS_FILE,
+    WEIGHTS_FILE,
+    TrainRequest,
+)
+from noctuary.training.watch import Clock, Pace, Watch
 
 for _noisy in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
     logging.getLogger(_noisy).setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="lightning")
-
-
-class TrialRequest(BaseModel):
-    """What a worker needs to run a trial; all of it is fixed by the spec, audit and settings.
-
-    Attributes:
-        trial_id: whose checkpoint may be taken up.
-        text: file of the suite's text task; None for the shipped corpus.
-        learning_rate: peak of the schedule.
-        compile: whether a training that is long enough may be compiled; compiling starts
-            processes, which a sandbox may forbid.
-        checkpoint_seconds: between two checkpoints.
-        deadline_seconds: wall limit of the trial, to be seen early and not only when it is over.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trial_id: str
-    mixer: Path
-    suite: str
-    text: Path | None = None
-    task: str
-    rung: int
-    seed: int
-    learning_rate: float
-    ffn_width: int
-    device: Literal["auto", "cpu", "cuda"]
-    compile: bool = False
-    checkpoint_seconds: float
-    deadline_seconds: float
 
 
 def make_trainer(device: Device, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
@@ -96,8 +69,10 @@ def make_trainer(device: Device, folder: Path, callbacks: list[Callback]) -> lig
     )
 
 
-def run_trial(request: TrialRequest, folder: Path, clock: Clock = time.monotonic) -> dict[str, Any]:
-    """Train and evaluate; return the outcome, with files beside it in the folder.
+def run_training(
+    request: TrainRequest, folder: Path, clock: Clock = time.monotonic
+) -> dict[str, Any]:
+    """Train; return the outcome, with files beside it in the folder.
 
     Raises:
         Diverged: the loss left the finite numbers, or stayed far above chance.
@@ -105,69 +80,79 @@ def run_trial(request: TrialRequest, folder: Path, clock: Clock = time.monotonic
         Exception: whatever the candidate raises.
     """
     begin = clock()
-    suite = suite_by_name(request.suite, request.text)
-    task, rung = suite.task(request.task), suite.rungs[request.rung]
     device = resolve_device(request.device)
     solve_triangles_in_fp32()
-    _seed_everything(request.seed)
+    seed_everything(request.seed)
 
     mixer_class = load_mixer(request.mixer)
-    model = build_model(mixer_class, suite.shape, task.vocab_size, request.ffn_width, request.seed)
-    module = MixerTrainer(model, rung, request.learning_rate)
+    model = build_model(
+        mixer_class, request.shape, request.vocab_size, request.ffn_width, request.seed
+    )
+    module = MixerTrainer(
+        model,
+        steps=request.steps,
+        weight_decay=request.weight_decay,
+        learning_rate=request.learning_rate,
+    )
     environment = _environment(device)
     identity: Identity = {
         "trial": request.trial_id,
         "feed-forward width": request.ffn_width,
         **environment,
     }
-    saved, note = _earlier_life(folder / CHECKPOINT_FILE, identity, module)
-    data = TaskData(task, rung, request.seed, start=saved.facts.steps_done if saved else 0)
-    tokens = rung.steps * data.batch_size * task.length
-    if request.compile and pays_to_compile(device, tokens):
-        model.compile()
+    checkpoints = [folder / name for name in CHECKPOINT_FILES]
+    saved, note = _earlier_life(checkpoints, identity, module)
+    start = saved.facts.steps_done if saved else 0
+    batches = TokenBatches.from_file(request.tokens, request.batch_size, request.length, start)
     watch = Watch(
-        folder / "curve.csv",
-        Pace(rung.steps, request.deadline_seconds, clock, begin),
-        knowing_nothing=max(task.chance_loss, math.log(task.vocab_size)),
+        folder / CURVE_FILE,
+        Pace(request.steps, request.deadline_seconds, clock, begin),
+        knowing_nothing=request.knowing_nothing,
+        snapshots=request.snapshots,
         saved=saved,
-        keeper=Keeper(folder / CHECKPOINT_FILE, identity, request.checkpoint_seconds, clock),
+        keeper=Keeper(
+            checkpoints,
+            identity,
+            request.checkpoint_seconds,
+            clock,
+            newest=saved.path if saved else None,
+        ),
     )
     trainer = make_trainer(device, folder, [watch])
     prepared = clock()
     try:
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, train_dataloaders=batches)
     finally:
         watch.close()
     trained = clock()
+    _hand_over(module, folder)
     earlier = saved.facts.seconds if saved else 0.0
-    trainer.test(module, datamodule=data, verbose=False)
-    evaluated = clock()
-
-    weights = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
-    # not `save_file`: it says that the disk is full in an error of its own
-    (folder / "weights.safetensors").write_bytes(save(weights))
-    score, metrics = _measure(module, suite, task)
-    if device == "cuda":
-        metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
     return {
         "status": "ok",
-        "score": score,
-        "metrics": metrics,
-        "parameters": count_parameters(model),
-        "steps": module.steps_done,
-        "tokens": tokens,
+        "gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None,
         "seconds": {
             "setup": prepared - begin,
             "train": trained - prepared + earlier,
             "earlier": earlier,
-            "evaluate": evaluated - trained,
-            "measure": clock() - evaluated,
         },
         "environment": environment | note,
     }
 
 
-def _seed_everything(seed: int) -> None:
+def _hand_over(module: MixerTrainer, folder: Path) -> None:
+    """Write what the training came to; not by `save_file`, whose errors hide a full disk."""
+    snapshots = {
+        f"{step}.{name}": tensor
+        for step, weights in sorted(module.snapshots.items())
+        for name, tensor in weights.items()
+    }
+    losses = module.losses.cpu().numpy().astype(FLOAT_TYPE)
+    (folder / LOSSES_FILE).write_bytes(losses.tobytes())
+    (folder / SNAPSHOTS_FILE).write_bytes(save(snapshots))
+    (folder / WEIGHTS_FILE).write_bytes(save(module.weights()))
+
+
+def seed_everything(seed: int) -> None:
     """Seed what a mixer may draw from; a warm parent leaves its generators anywhere."""
     torch.manual_seed(seed)
     random.seed(seed)
@@ -187,11 +172,11 @@ def _environment(device: Device) -> dict[str, str | int]:
 
 
 def _earlier_life(
-    path: Path, identity: Identity, module: MixerTrainer
+    paths: Sequence[Path], identity: Identity, module: MixerTrainer
 ) -> tuple[Checkpoint | None, dict[str, str | int]]:
     """Return the checkpoint to go on from, and what the trial's record says of it."""
     try:
-        saved = read_checkpoint(path, identity)
+        saved = newest_checkpoint(paths, identity)
         if saved is None:
             return None, {}
         saved.require_fit(module)
@@ -199,30 +184,3 @@ def _earlier_life(
         print(f"the checkpoint is ignored: {error}", flush=True)
         return None, {"checkpoint_ignored": str(error)}
     return saved, {"resumed_after_step": saved.facts.steps_done}
-
-
-def _measure(module: MixerTrainer, suite: Suite, task: Task) -> tuple[float, dict[str, float]]:
-    """Return the score and the metrics of a trained and tested module.
-
-    Raises:
-        Diverged: the evaluation's loss is not finite.
-    """
-    loss, hits, scored = (float(total) for total in module.totals)
-    if scored == 0 or not math.isfinite(loss):
-        raise Diverged(f"the evaluation loss is {loss}")
-    loss, accuracy = loss / scored, hits / scored
-    learning = measures.learning(module.losses, task.chance_loss)
-    model = module.model.eval()
-    found = {
-        "loss": loss,
-        "accuracy": accuracy,
-        "scored": scored,
-        "learning": learning,
-        "steps_to_solve": measures.steps_to_solve(
-            module.losses, suite.solved_share * task.chance_loss
-        ),
-        "flops_per_token": measures.flops_per_token(model, task.length),
-        "state_size": measures.state_size(model, task.length),
-    }
-    score = measures.score(task, suite.weights, loss, accuracy, learning)
-    return score, {name: float(value) for name, value in found.items() if value is not None}

@@ -2,15 +2,28 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noctuary.bench.suite import TINY
-from noctuary.training.trial import TrialRequest, run_trial
+from noctuary.bench.suite import ModelShape
+from noctuary.training.inference import run_inference
+from noctuary.training.requests import (
+    TOKEN_TYPE,
+    TOKENS_FILE,
+    WEIGHTS_FILE,
+    LogitsRequest,
+    ModelRequest,
+    Part,
+    TrainRequest,
+)
+from noctuary.training.trial import run_training
 
 _TOY_MIXER = '''"""A mixer that mixes nothing, to warm a process up."""
 from noctuary.training.warmup import Identity as Mixer
 '''
+
+VOCABULARY, LENGTH, STEPS, BATCH = 11, 16, 4, 8
 
 
 class Identity(nn.Module):
@@ -32,21 +45,46 @@ class Identity(nn.Module):
 
 
 def train_toy(folder: Path) -> None:
-    """Run tiny trials on the CPU."""
+    """Train a tiny model on counting, on the CPU, and map its tokens to logits.
+
+    No task of a suite is touched: what this process knows, every candidate knows.
+    """
     mixer = folder / "toy.py"
     mixer.write_text(_TOY_MIXER, encoding="utf-8")
-    for task in TINY.tasks:
-        request = TrialRequest(
-            trial_id="toy",
-            mixer=mixer,
-            suite=TINY.name,
-            task=task.name,
-            rung=0,
-            seed=0,
-            learning_rate=TINY.learning_rates[0],
-            ffn_width=8,
-            device="cpu",
-            checkpoint_seconds=600,
-            deadline_seconds=600,
-        )
-        run_trial(request, folder)
+    tokens = folder / TOKENS_FILE
+    counting = np.arange(2 * STEPS * BATCH * LENGTH) % VOCABULARY
+    tokens.write_bytes(counting.astype(TOKEN_TYPE).tobytes())
+    model = ModelRequest(
+        mixer=mixer,
+        shape=ModelShape(d_model=16, n_heads=2, n_layers=2, parameter_budget=0),
+        vocab_size=VOCABULARY,
+        ffn_width=8,
+        seed=0,
+        device="cpu",
+    )
+    training = TrainRequest(
+        **model.model_dump(),
+        trial_id="toy",
+        tokens=tokens,
+        length=LENGTH,
+        steps=STEPS,
+        batch_size=BATCH,
+        weight_decay=0.01,
+        learning_rate=5e-3,
+        snapshots=(STEPS // 2,),
+        knowing_nothing=10.0,
+        checkpoint_seconds=600,
+        deadline_seconds=600,
+    )
+    run_training(training, folder)
+    weights = folder / WEIGHTS_FILE
+    whole = Part(weights=weights, sequences=BATCH, length=LENGTH)
+    start = Part(weights=None, sequences=BATCH, length=LENGTH)
+    inference = LogitsRequest(
+        **model.model_dump(),
+        tokens=tokens,
+        parts=(start, whole),
+        batch_tokens=BATCH * LENGTH,
+        costs_at=LENGTH,
+    )
+    run_inference(inference, folder)

@@ -1,4 +1,4 @@
-"""What watches a training run: the curve it writes, and when it is stopped before its end.
+"""What watches a training run: the curve and snapshots it takes, and when it is stopped early.
 
 Looks at the loss at `CURVE_POINTS` points only, since reading it makes a GPU wait. Covers runs
 that diverge and runs that would take too long; a step that never ends is the launcher's to end.
@@ -7,7 +7,7 @@ that diverge and runs that would take too long; a step that never ends is the la
 import csv
 import statistics
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,11 @@ class Pace:
 class Watch(Callback):
     """Appends the mean training loss since the last point to a curve file, and stops bad runs.
 
+    After the steps that are asked for it keeps a copy of the weights in the module.
+
     Args:
         knowing_nothing: loss in nats of a model that has learnt nothing.
+        snapshots: steps after which the weights are kept.
         saved: where an earlier life of the trial got to; it is taken up when training starts.
         keeper: writes checkpoints at the points.
     """
@@ -93,11 +96,13 @@ class Watch(Callback):
         path: Path,
         pace: Pace,
         knowing_nothing: float,
+        snapshots: Collection[int] = (),
         saved: Checkpoint | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         self.pace = pace
         self.knowing_nothing = knowing_nothing
+        self.snapshots = snapshots
         self.saved = saved
         self.keeper = keeper
         self.every = max(1, pace.steps // CURVE_POINTS)
@@ -123,6 +128,8 @@ class Watch(Callback):
         self.seconds = self.pace.tick() - self.started
         at_end = step == self.pace.steps
         at_point = at_end or step % self.every == 0
+        if step in self.snapshots:
+            pl_module.snapshots[step] = pl_module.weights()
         if at_point:
             self._look(pl_module, step)
         if self.pace.ticks == FIRST_LOOK or (at_point and self.pace.ticks > FIRST_LOOK):

@@ -5,6 +5,7 @@ scored. The same seed gives the same sequences on every machine. Every task is a
 dataclass of numbers and names, so that its fields fix it.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol, TypeVar
@@ -37,6 +38,8 @@ class Task(Protocol):
             nothing else; the score's zero.
         chance_accuracy: share of scored positions, 0 to 1, that the best guess meets which
             knows the task but ignores the input.
+        floor_loss: cross entropy in nats that no model goes below; 0 where the input determines
+            what is scored. A smaller loss is a sign of cheating.
         capability: what a good score is evidence of.
     """
 
@@ -53,20 +56,32 @@ class Task(Protocol):
     @property
     def chance_accuracy(self) -> float: ...
     @property
+    def floor_loss(self) -> float: ...
+    @property
     def capability(self) -> Capability: ...
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
         """Return inputs and targets: (count, length), for testing (count, test_length).
 
         The splits never share a stream.
+
+        Args:
+            salt: fixes the test sequences together with the seed, so that who does not know it
+                cannot make them; the training sequences do not depend on it.
         """
         ...
 
 
 class Synthetic:
-    """What most tasks share: one length, and answers that are uniform over an alphabet."""
+    """What most tasks share: one length, and answers from an alphabet that the input determines.
+
+    Every answer is as likely as every other.
+    """
 
     capability: ClassVar[Capability]
+    floor_loss: ClassVar[float] = 0.0
     length: int
 
     @property
@@ -109,9 +124,14 @@ def share(level: int, length: int, sixteenths: Sequence[int]) -> int:
     return length * setting(level, sixteenths) // 16
 
 
-def stream(name: str, seed: int, split: Split) -> np.random.Generator:
-    """Return the generator of one task, seed and split; streams of different names differ."""
+def stream(name: str, seed: int, split: Split, salt: str = "") -> np.random.Generator:
+    """Return the generator of one task, seed and split; streams of different names differ.
+
+    Those for testing differ with the salt too.
+    """
     words = [seed, 0 if split == "train" else 1, *name.encode("utf-8")]
+    if salt and split == "test":
+        words += hashlib.sha256(salt.encode("utf-8")).digest()
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 

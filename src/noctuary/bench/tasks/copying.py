@@ -48,8 +48,10 @@ class SelectiveCopy(Synthetic):
     def answers(self) -> int:
         return self.alphabet
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         content = rng.integers(0, self.alphabet, (count, self.tokens)) + CONTENT
         read = self.length - self.tokens
         inputs = np.full((count, self.length), BLANK, dtype=np.int64)
@@ -90,8 +92,10 @@ class Compression(Synthetic):
     def answers(self) -> int:
         return self.alphabet
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         rounds = self.length // (2 * self.tokens)
         content = rng.integers(0, self.alphabet, (count, rounds, self.tokens)) + CONTENT
         # (N, rounds, read or write, tokens)

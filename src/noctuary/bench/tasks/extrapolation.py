@@ -65,14 +65,20 @@ class LengthExtrapolation:
         return (self.factor * whole - self.inner.chance_accuracy) / (self.factor - 1)
 
     @property
+    def floor_loss(self) -> float:
+        return self.inner.floor_loss
+
+    @property
     def corpus_hash(self) -> str | None:
         """The hash of the text behind `inner`; None where there is no text."""
         return getattr(self.inner, "corpus_hash", None)
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
         if split == "train":
-            return self._at(self.length).sequences(count, seed, split)
-        inputs, targets = self._at(self.test_length).sequences(count, seed, split)
+            return self._at(self.length).sequences(count, seed, split, salt)
+        inputs, targets = self._at(self.test_length).sequences(count, seed, split, salt)
         targets = targets.copy()
         targets[:, : self.length] = IGNORED
         return inputs, targets

@@ -44,7 +44,9 @@ class Memorisation(Synthetic):
     def answers(self) -> int:
         return self.values
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
         mapping = stream(f"{self.name}.map", seed, "train").permutation(self.keys) % self.values
-        inputs = stream(self.name, seed, split).integers(0, self.keys, (count, self.length))
+        inputs = stream(self.name, seed, split, salt).integers(0, self.keys, (count, self.length))
         return inputs, (mapping + self.keys)[inputs].astype(np.int64)

@@ -51,8 +51,10 @@ class Mqar(Synthetic):
     def answers(self) -> int:
         return self.values
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         keys = distinct(rng, count, self.keys, self.pairs) + 1
         values = rng.integers(0, self.values, (count, self.pairs)) + 1 + self.keys
         space = self.length - 2 * self.pairs

@@ -47,8 +47,10 @@ class InContextRecall(Synthetic):
     def answers(self) -> int:
         return self.values
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         pairs = self.length // 2
         mapping = rng.integers(0, self.values, (count, self.keys)) + self.keys
         keys = rng.integers(0, self.keys, (count, pairs))
@@ -104,8 +106,10 @@ class NoisyRecall(Synthetic):
     def answers(self) -> int:
         return self.values
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         mapping = rng.integers(0, self.values, (count, self.keys)) + self.keys
         keys = rng.integers(0, self.keys, (count, self.pairs))
         values = np.take_along_axis(mapping, keys, axis=1)
@@ -164,8 +168,10 @@ class FuzzyRecall(Synthetic):
     def answers(self) -> int:
         return self.alphabet
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         motifs, sizes = self._motifs()
         book = distinct(rng, count, len(sizes), self.keys)
         meanings = rng.integers(0, self.alphabet, (count, self.keys, self.motif)) + self.alphabet

@@ -49,8 +49,10 @@ class Parity(Synthetic):
         bias = (1 - 2 * self.flips) ** np.arange(1, self.length + 1)
         return float((1 + bias).mean() / 2)
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         bits = (rng.random((count, self.length)) < self.flips).astype(np.int64)
         return bits, np.cumsum(bits, axis=1) % 2
 
@@ -81,8 +83,10 @@ class ModCounter(Synthetic):
     def answers(self) -> int:
         return self.modulus
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        steps = stream(self.name, seed, split).integers(0, self.modulus, (count, self.length))
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        steps = stream(self.name, seed, split, salt).integers(0, self.modulus, (count, self.length))
         return steps, np.cumsum(steps, axis=1) % self.modulus
 
 
@@ -125,8 +129,10 @@ class _Permutations(Synthetic):
     def chance_accuracy(self) -> float:
         return float(np.mean([state.max() for state in self._distributions()]))
 
-    def sequences(self, count: int, seed: int, split: Split) -> tuple[Tokens, Tokens]:
-        rng = stream(self.name, seed, split)
+    def sequences(
+        self, count: int, seed: int, split: Split, salt: str = ""
+    ) -> tuple[Tokens, Tokens]:
+        rng = stream(self.name, seed, split, salt)
         tokens = rng.integers(0, self.generators, (count, self.length))
         product = products(self.degree)
         states = tokens.copy()
