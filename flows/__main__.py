@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel
 
-from noctuary.errors import NoctuaryError, NoSpace
+from noctuary.errors import NoctuaryError, NoSpace, UsageError
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, NightRequest
 
@@ -64,11 +64,16 @@ def _night(text: str, _say: Say) -> Any:
     request = NightRequest.model_validate_json(text)
     lab = Lab(Path(request.lab))
     _warm(lab, request)
+    from prefect.exceptions import CancelledRun
+
     from flows.night import night
     from flows.server import prepared
 
-    with prepared(lab):
-        return night(request)
+    try:
+        with prepared(lab):
+            return night(request)
+    except CancelledRun as cancelled:  # it found a stop file before its first cycle
+        raise UsageError(str(cancelled)) from cancelled
 
 
 def _cycle(text: str, _say: Say) -> Any:

@@ -10,36 +10,61 @@ from collections.abc import Iterator
 
 from prefect import runtime
 
-from noctuary.errors import NoctuaryError
-from noctuary.lab import explaining_disk_errors, write_atomically
+from noctuary.archive.store import Archive
+from noctuary.errors import NoctuaryError, Stopped
+from noctuary.lab import explaining_disk_errors, read_json, write_atomically
 from noctuary.night import CycleRun
 from tasks.workbench import archive_of, journal_of, lab_of
+
+
+def as_begun(run: CycleRun) -> CycleRun:
+    """Return a cycle that was begun before with what it keeps of the rules of then."""
+    path = lab_of(run).cycles / f"{run.cycle.cycle_id}.json"
+    if not path.exists():
+        return run
+    begun = CycleRun.model_validate(read_json(path)).policy
+    return run.model_copy(update={"policy": run.policy.for_cycle_begun_under(begun)})
 
 
 @contextlib.contextmanager
 def recorded(run: CycleRun) -> Iterator[None]:
     """Keep the record of a cycle while its stages run.
 
-    A cycle that is done stays done: run again, all its stages are found finished.
+    A cycle that is done stays done: run again, all its stages are found finished. One that is
+    stopped is not called failed, and is taken up like one that was killed.
     """
     lab, archive, journal = lab_of(run), archive_of(run), journal_of(run)
     cycle_id, flow_run = run.cycle.cycle_id, str(runtime.flow_run.id)
     archive.migrate()
+    facts = {"cycle": cycle_id, "number": run.cycle.number}
     if not any(row["status"] == "done" for row in archive.records("cycles", cycle_id=cycle_id)):
         with explaining_disk_errors(lab.cycles):
             lab.cycles.mkdir(exist_ok=True)
             write_atomically(lab.cycles / f"{cycle_id}.json", run.model_dump_json(indent=1) + "\n")
-        archive.open_cycle(run.cycle, datetime.datetime.now(datetime.UTC), flow_run)
-    facts = {"cycle": cycle_id, "number": run.cycle.number}
-    journal.write("cycle started", flow_run=flow_run, **facts)
+        policy, before = run.policy.policy_id, _last_policy(archive)
+        if before not in (None, policy):
+            journal.write("policy changed", old=before, new=policy, **facts)
+        archive.open_cycle(run.cycle, datetime.datetime.now(datetime.UTC), flow_run, policy=policy)
+    journal.write("cycle started", flow_run=flow_run, policy=run.policy.policy_id, **facts)
     try:
         yield
+    except Stopped as stop:
+        journal.write("cycle stopped", reason=one_line(stop), **facts)
+        archive.close_cycle(cycle_id, "stopped", summary=one_line(stop))
+        raise
     except BaseException as error:  # also where a signal ends the process
         journal.write("cycle failed", reason=one_line(error), **facts)
         with contextlib.suppress(NoctuaryError):  # the archive's trouble is not why it failed
             archive.close_cycle(cycle_id, "failed", summary=one_line(error))
         raise
     journal.write("cycle finished", **facts)
+
+
+def _last_policy(archive: Archive) -> str | None:
+    """Return the rules of the cycle that was started last, where they are known."""
+    cycles = [row for row in archive.cycles() if row["policy"]]
+    last = max(cycles, key=lambda row: row["started"], default=None)
+    return None if last is None else str(last["policy"])
 
 
 def one_line(error: BaseException) -> str:

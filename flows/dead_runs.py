@@ -25,7 +25,7 @@ from flows.server import free_accelerator, lab_tag
 from noctuary.archive.store import Archive
 from noctuary.lab import Lab
 
-_ALIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+_ALIVE = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
 _DIED = "its process died without a word"
 
 

@@ -1,7 +1,9 @@
 """A night of research cycles, each from what the last one left, until the budget is spent."""
 
 import datetime
+import functools
 from pathlib import Path
+from typing import cast
 
 from prefect import flow, get_client, tags
 from prefect.client.orchestration import SyncPrefectClient
@@ -10,16 +12,19 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 
-from flows.cycle_record import one_line
+from flows.consent import consent_to_cycle
+from flows.cycle_record import as_begun, one_line
 from flows.dead_runs import mark_dead_runs
 from flows.research_cycle import research_cycle
 from flows.server import tags_of
 from noctuary.archive.store import Archive
-from noctuary.errors import EnvironmentRefused
+from noctuary.errors import EnvironmentRefused, Stopped
 from noctuary.jobs import clear_work
 from noctuary.journal import Journal
 from noctuary.lab import Lab
-from noctuary.night import CycleRun, Night, NightRequest, NightSummary
+from noctuary.night import CycleRun, CycleSummary, Night, NightRequest, NightSummary
+from noctuary.policy import load_policy
+from noctuary.stopping import heed_disk_budget, heed_stop_file
 
 
 def _name() -> str:
@@ -34,13 +39,21 @@ def night(request: NightRequest) -> NightSummary | State:
 
     A cycle that fails does not end the night; a machine that refuses (full disk, archive held by
     another process) does. Either way the flow fails in the end, and a retry takes up what failed.
+    A night that is stopped (by the stop file, the disk budget, or a person who does not consent)
+    completes; the cycle that it was in is taken up by the next one.
     """
     lab = Lab.create_or_open(Path(request.lab))
     journal = Journal(lab.journal_path)
     own = _own_run()
+    rules = functools.partial(load_policy, lab.policy_path)
+    try:
+        heed_stop_file(lab, rules())
+    except Stopped as stop:
+        journal.write("night skipped", flow_run=str(own.id), reason=str(stop))
+        return Cancelled(message=str(stop))
     with get_client(sync_client=True) as client:
         if _is_stale(client, own, request):
-            journal.write("night skipped", flow_run=str(own.id))
+            journal.write("night skipped", flow_run=str(own.id), reason="scheduled too long ago")
             return Cancelled(message="scheduled too long ago; missed nights are not made up for")
         begun = _begun(client, own)
     with lab.lock(), tags(*tags_of(lab)):
@@ -48,24 +61,43 @@ def night(request: NightRequest) -> NightSummary | State:
         clear_work(lab)
         done = finished_cycles(lab)
         if begun:
-            plan = Night.again(request, begun, _seconds_since(own.start_time))
+            plan = Night.again(request, begun, _seconds_since(own.start_time), rules=rules)
         else:
-            plan = Night.open(lab, request, last_finished=max(done.values(), default=0))
+            last = max(done.values(), default=0)
+            plan = Night.open(lab, request, last_finished=last, rules=rules)
         journal.write("night started", flow_run=str(own.id), first=plan.first)
         while (run := plan.next()) is not None:
             # the finished cycles of an earlier attempt are called, too: Prefect knows them by
             # their place, and returns their results without running them
-            if run.cycle.cycle_id in done and run not in begun:
+            if run.cycle.cycle_id in done and run.cycle not in [one.cycle for one in begun]:
                 plan.skipped()
                 continue
+            run = as_begun(run)
             try:
-                plan.finished(research_cycle(run))
+                if run.cycle.cycle_id not in done:
+                    _may_begin(lab, run)
+                plan.finished(cast(CycleSummary, research_cycle(run)))
+            except Stopped as stop:
+                plan.stop(one_line(stop))
+                break
             except EnvironmentRefused:
                 raise
             except Exception as error:  # recorded; the night goes on with the next cycle
                 journal.write("night goes on", without=run.cycle.cycle_id, reason=one_line(error))
                 plan.failed_with(run.cycle.cycle_id)
+        journal.write("night ended", reason=plan.ended_because)
         return plan.close(lab)
+
+
+def _may_begin(lab: Lab, run: CycleRun) -> None:
+    """Go on where nothing is against this cycle.
+
+    Raises:
+        Stopped: the stop file is there, the lab takes too much, or nobody consents.
+    """
+    heed_stop_file(lab, run.policy)
+    heed_disk_budget(lab, run.policy)
+    consent_to_cycle(run)
 
 
 def finished_cycles(lab: Lab) -> dict[str, int]:

@@ -3,11 +3,15 @@
 from typing import Any, cast
 
 from prefect import flow, unmapped
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.consent import consented
 from flows.cycle_record import recorded
 from noctuary.domain import Candidate
+from noctuary.errors import Stopped
 from noctuary.night import CycleRun, CycleSummary
 from noctuary.plan import suite_of
 from noctuary.trials import Trained
@@ -30,8 +34,19 @@ THREADS = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
     persist_result=True,
     result_serializer="json",
 )
-def research_cycle(run: CycleRun) -> CycleSummary:
-    """Read, ask, propose, check, train and promote, analyse, publish."""
+def research_cycle(run: CycleRun) -> CycleSummary | State:
+    """Read, ask, propose, check, train and promote, analyse, publish.
+
+    Raises:
+        Stopped: before it was done; Prefect calls such a run cancelled, not failed.
+    """
+    try:
+        return _stages(run)
+    except Stopped as stop:
+        return Cancelled(message=str(stop), data=stop)
+
+
+def _stages(run: CycleRun) -> CycleSummary:
     with recorded(run):
         literature = fetch_literature(run)
         gap = synthesise_gaps(run, literature)
@@ -43,7 +58,7 @@ def research_cycle(run: CycleRun) -> CycleSummary:
         trained: list[Trained] = []
         for rung in range(len(suite_of(run.settings.training).rungs)):
             if rung > 0:
-                climbing = promote(run, candidates, trained, rung)
+                climbing = consented(run, promote(run, candidates, trained, rung), rung)
             verdicts = [verdict_on[candidate.candidate_id] for candidate in climbing]
             trained += train.map(unmapped(run), climbing, verdicts, unmapped(rung)).result()
         findings = analyse(run, gap, candidates, trained)

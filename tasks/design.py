@@ -27,6 +27,7 @@ def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[C
         published=human_genomes(),
         count=run.settings.search.designs,
         parents=run.settings.search.parents,
+        forbidden=run.policy.code.forbidden,
     )
     archive.record_candidates(humans)
     archive.record_designs(designs)

@@ -26,6 +26,7 @@ def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
         cycle=run.cycle.number,
         rng=seeded(run.cycle, "gap"),
         capabilities=suite_of(run.settings.training).capabilities,
+        forbidden=run.policy.code.forbidden,
     )
     archive.record_gap(gap)
     journal_of(run).write("gap named", question=gap.question)

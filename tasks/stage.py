@@ -2,7 +2,8 @@
 
 A finished stage is never executed again within its cycle: its result is kept under a key made
 of the cycle's id, the stage, the inputs and the code version of the library. So a retry, a
-rerun and a new run after a crash all skip it, and a changed library or input does not.
+rerun and a new run after a crash all skip it, and a changed library or input does not. Before
+each stage that is executed, the stop file is heeded.
 """
 
 import functools
@@ -19,10 +20,11 @@ from pydantic import BaseModel
 
 import noctuary
 from noctuary.canonical import content_id
-from noctuary.errors import ArchiveBusy
+from noctuary.errors import ArchiveBusy, Stopped
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.night import CycleRun
+from noctuary.stopping import heed_stop_file
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +52,11 @@ def stage(
             journal.write("stage started", **facts)
             begin = time.monotonic()
             try:
+                heed_stop_file(Lab(Path(run.lab)), run.policy)
                 result = function(run, *args, **kwargs)
+            except Stopped as stop:
+                journal.write("stage stopped", reason=str(stop), **facts)
+                raise
             except Exception as error:
                 journal.write("stage failed", reason=f"{type(error).__name__}: {error}", **facts)
                 raise

@@ -1,11 +1,13 @@
 """Stage 5: train one candidate on the tasks of the suite, on one rung."""
 
+import functools
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from noctuary.domain import Audit, Candidate
 from noctuary.night import CycleRun
+from noctuary.stopping import heed_disk_budget, heed_stop_file
 from noctuary.trials import Trained
 from tasks.stage import stage
 from tasks.workbench import archive_of, journal_of, workshop_of
@@ -31,7 +33,9 @@ def train(run: CycleRun, candidate: Candidate, verdict: Audit, rung: int) -> Tra
     def told(done: int) -> None:
         update_progress_artifact(artifact, 100.0 * done / max(1, len(specs)))
 
-    trained = workshop.train(candidate, verdict.ffn_width or 0, specs, told)
+    heed_disk_budget(workshop.lab, run.policy)
+    heed = functools.partial(heed_stop_file, workshop.lab, run.policy)
+    trained = workshop.train(candidate, verdict.ffn_width or 0, specs, told, heed)
     archive_of(run).record_trials(workshop.lab.trials, trained.trial_ids)
     journal_of(run).write(
         "candidate trained",

@@ -35,7 +35,8 @@ def workshop_of(run: CycleRun) -> Workshop:
     """Return what audits and trials need; the launcher behind it is shared and stays warm."""
     lab = lab_of(run)
     launcher = warm_launcher(lab.root, slots(run.settings))
-    return Workshop(lab, run.settings.training, launcher, Journal(lab.journal_path))
+    journal = Journal(lab.journal_path)
+    return Workshop(lab, run.settings.training, launcher, journal, run.policy)
 
 
 def slots(settings: Settings) -> int:

@@ -4,16 +4,16 @@ Covers the wiring of selection, proposer and renderer. Which genomes come out is
 proposer's business; the same cycle and the same knowledge give the same designs.
 """
 
-import functools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from noctuary.canonical import source_id
-from noctuary.domain import Axes, Candidate, Cycle, Design, Gap, Paper
+from noctuary.domain import Axes, Candidate, Cycle, Design, Gap, Mechanism, Paper
 from noctuary.gap import Tried
 from noctuary.knowledge import Knowledge
 from noctuary.proposers import Proposal, Proposer
 from noctuary.selection import Scored, choose_parents, is_known
+from noctuary.space.genome import Genome
 from noctuary.space.mechanisms import AXES
 from noctuary.space.render import render
 
@@ -34,6 +34,7 @@ def make_designs(
     published: Mapping[str, Axes],
     count: int,
     parents: int,
+    forbidden: Collection[Mechanism] = (),
 ) -> tuple[Design, ...]:
     """Return up to `count` new designs that take up the gap.
 
@@ -41,11 +42,18 @@ def make_designs(
         humans: parents of the first cycle, before anything has a score.
         published: name -> axes of all human mixers, trained here or not: none of them is new.
         parents: how many of the best so far may become parents.
+        forbidden: mechanisms that no design may have; parents may.
     """
     scored = knowledge.scored() or tuple(_unscored(candidate) for candidate in humans)
     tried = _with_humans(knowledge.tried(), published)
     chosen = choose_parents(scored, parents, seeded(cycle, "parents"))
-    known = functools.partial(is_known, papers=papers, tried=tried)
+
+    def known(genome: Genome) -> str | None:
+        against = [mechanism for mechanism in genome.mechanisms if mechanism in forbidden]
+        if against:
+            return f"forbidden by the policy: {', '.join(against)}"
+        return is_known(genome, papers, tried)
+
     proposals = proposer.propose(gap, chosen, known, count, seeded(cycle, "proposals"))
     return tuple(_design(cycle, gap, proposal, knowledge) for proposal in proposals)
 

@@ -8,7 +8,7 @@ Nor does it know that the best baseline may have one of the two mechanisms alrea
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import combinations
 from math import fsum, sqrt
@@ -126,6 +126,7 @@ def synthesise_gap(
     cycle: int,
     rng: Random,
     capabilities: tuple[Capability, ...],
+    forbidden: Collection[Mechanism] = (),
 ) -> Gap:
     """Return the question of this cycle. The order of the papers and insights does not matter.
 
@@ -135,6 +136,7 @@ def synthesise_gap(
 
     Args:
         capabilities: what the suite measures; a gap about anything else could not be refuted.
+        forbidden: mechanisms that no design may have, so no gap asks about them.
 
     Raises:
         CheckFailed: our own findings speak against every pair.
@@ -143,7 +145,7 @@ def synthesise_gap(
     trained = [t for t in tried if t.cycle < cycle]
     posed = {(frozenset(g.mechanisms), g.capability) for g in earlier if g.cycle < cycle}
     coverage = _Coverage.over(papers, trained)
-    covered = {pair: coverage.of(*pair) for pair in combinable_pairs()}
+    covered = {pair: coverage.of(*pair) for pair in combinable_pairs(frozenset(forbidden))}
     order = [(pair, capability) for capability in capabilities for pair in covered]
     rng.shuffle(order)
 
@@ -217,14 +219,14 @@ def evidence_table(
 
 
 @cache
-def combinable_pairs() -> tuple[tuple[str, str], ...]:
+def combinable_pairs(forbidden: frozenset[str] = frozenset()) -> tuple[tuple[str, str], ...]:
     """Return the pairs of mechanisms on different axes that make a question.
 
-    Some genome has both, and neither entails the other: the delta rule has L2-normalised keys
-    anyway, so that pair asks about the delta rule alone.
+    Some genome has both and nothing forbidden, and neither entails the other: the delta rule has
+    L2-normalised keys anyway, so that pair asks about the delta rule alone.
     """
     having: dict[str, set[int]] = {}
-    for number, genome in enumerate(every_genome()):
+    for number, genome in enumerate(every_genome(forbidden)):
         for mechanism in genome.mechanisms:
             having.setdefault(mechanism, set()).add(number)
     pairs = []

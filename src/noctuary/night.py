@@ -1,8 +1,9 @@
 """A night: which cycles it has, when it starts another one, and how it goes on after a crash.
 
-Pure planning over small values and one file (`night.json`); running a cycle is for the flows.
-A night that was killed stays open. The same request resumes it, so its finished cycles are not
-run again; another request opens a new night, behind the last finished cycle.
+Pure planning over small values and one file (`night.json`); running a cycle is for the flows,
+and so are the stop file and whom to ask. The rules are read anew before each cycle.
+A night that was killed or stopped stays open. The same request resumes it, so its finished cycles
+are not run again; another request opens a new night, behind the last finished cycle.
 """
 
 import json
@@ -18,6 +19,7 @@ from noctuary.domain import Cycle, Value
 from noctuary.errors import CheckFailed
 from noctuary.lab import Lab, write_atomically
 from noctuary.plan import steps_a_design, suite_of
+from noctuary.policy import BudgetPolicy, Policy, Spent, used_up
 
 MAX_FAILED_IN_A_ROW = 2
 """A night ends when so many cycles have failed one after another."""
@@ -47,13 +49,18 @@ class NightRequest(Value):
 
 
 class CycleRun(Value):
-    """Everything that the stages of one cycle need; the parameters of its flow."""
+    """Everything that the stages of one cycle need; the parameters of its flow.
+
+    Attributes:
+        policy: the rules under which it runs; they are no part of what the cycle is.
+    """
 
     lab: str
     cycle: Cycle
     settings: Settings
     offline: bool = False
     proposer: Literal["grammar"] = "grammar"
+    policy: Policy = Policy()
 
 
 class CycleSummary(Value):
@@ -63,6 +70,7 @@ class CycleSummary(Value):
         trials: training runs that this cycle executed, without those found finished.
         steps: optimiser steps of those.
         seconds: wall seconds from the first stage to the last.
+        tokens, money: spent on language models; the grammar needs none.
     """
 
     cycle_id: str
@@ -75,6 +83,8 @@ class CycleSummary(Value):
     seconds: float
     best_design: str | None
     statement: str
+    tokens: int = 0
+    money: float = 0.0
 
 
 class NightSummary(Value):
@@ -85,8 +95,12 @@ class NightSummary(Value):
     ended_because: str
 
 
-def plan_cycle(request: NightRequest, number: int) -> CycleRun:
-    """Return the run of one cycle; its id depends on content alone."""
+def plan_cycle(
+    request: NightRequest,
+    number: int,
+    policy: Policy = Policy(),  # noqa: B008 - frozen
+) -> CycleRun:
+    """Return the run of one cycle; its id depends on content alone, not on the rules."""
     settings = request.settings
     fingerprint = content_id(
         {
@@ -102,6 +116,7 @@ def plan_cycle(request: NightRequest, number: int) -> CycleRun:
         settings=settings,
         offline=request.offline,
         proposer=request.proposer,
+        policy=policy,
     )
 
 
@@ -114,6 +129,7 @@ class Night:
         begun: the cycles that an earlier attempt of this night began. They come first, in the
             same order, and no limit keeps them out.
         used: seconds of the budget that are spent already.
+        rules: reads the policy that holds now.
     """
 
     def __init__(
@@ -123,6 +139,7 @@ class Night:
         clock: Callable[[], float] = time.monotonic,
         begun: Sequence[CycleRun] = (),
         used: float = 0.0,
+        rules: Callable[[], Policy] = Policy,
     ) -> None:
         self.request = request
         self.first = first
@@ -130,8 +147,10 @@ class Night:
         self.summaries: list[CycleSummary] = []
         self.failed: list[str] = []
         self.ended_because = ""
+        self.stopped = False
         self._skipped = 0
         self._failed_in_a_row = 0
+        self._rules = rules
         self._clock = clock
         self._begin = clock() - used
 
@@ -142,14 +161,15 @@ class Night:
         request: NightRequest,
         last_finished: int,
         clock: Callable[[], float] = time.monotonic,
+        rules: Callable[[], Policy] = Policy,
     ) -> "Night":
         """Resume the open night of the same request, or open a new one."""
         state = _read_state(lab)
         if state["open"] and state["request"] == _content(request):
-            return cls(request, state["first"], clock)
+            return cls(request, state["first"], clock, rules=rules)
         first = last_finished + 1
         _write_state(lab, {"open": True, "first": first, "request": _content(request)})
-        return cls(request, first, clock)
+        return cls(request, first, clock, rules=rules)
 
     @classmethod
     def again(
@@ -158,23 +178,39 @@ class Night:
         begun: Sequence[CycleRun],
         used: float,
         clock: Callable[[], float] = time.monotonic,
+        rules: Callable[[], Policy] = Policy,
     ) -> "Night":
         """Take up a night that failed: the cycles that it began, then what is left of its limits.
 
         Unlike `open`, this does not depend on which other nights there were meanwhile.
         """
-        return cls(request, begun[0].cycle.number, clock, begun, used)
+        return cls(request, begun[0].cycle.number, clock, begun, used, rules)
 
     def next(self) -> CycleRun | None:
-        """Return the next cycle, or None where a limit is reached."""
+        """Return the next cycle, under the policy that holds now; None where a limit is reached.
+
+        Raises:
+            UsageError: the policy is broken. Nothing is lost: the same command goes on.
+        """
         taken = self._skipped + len(self.summaries) + len(self.failed)
+        policy = self._rules()
         if taken < len(self.begun):
-            return self.begun[taken]
-        reason = self._limit(taken)
+            return self.begun[taken].model_copy(update={"policy": policy})
+        reason = self._limit(taken, policy.budget)
         if reason:
             self.ended_because = reason
             return None
-        return plan_cycle(self.request, self.first + taken)
+        return plan_cycle(self.request, self.first + taken, policy)
+
+    @property
+    def spent(self) -> Spent:
+        """What this night has used so far, without what runs now."""
+        return Spent(
+            seconds=self._clock() - self._begin,
+            trials=sum(summary.trials for summary in self.summaries),
+            tokens=sum(summary.tokens for summary in self.summaries),
+            money=sum(summary.money for summary in self.summaries),
+        )
 
     def skipped(self) -> None:
         """Pass over a cycle that was finished before."""
@@ -188,8 +224,13 @@ class Night:
         self.failed.append(cycle_id)
         self._failed_in_a_row += 1
 
+    def stop(self, reason: str) -> None:
+        """End before a limit is reached."""
+        self.ended_because = reason
+        self.stopped = True
+
     def close(self, lab: Lab) -> NightSummary:
-        """End the night, so that the same command opens a new one.
+        """End the night, so that the same command opens a new one, or goes on with a stopped one.
 
         Raises:
             CheckFailed: cycles failed; the night stays open, and the same command takes the
@@ -201,23 +242,26 @@ class Night:
                 f"the log, then run `noctuary rerun {self.failed[0]}`"
             )
         state = _read_state(lab)
-        if state["request"] == _content(self.request):  # else it is that of a later night
+        own = state["request"] == _content(self.request)  # else it is that of a later night
+        if own and not self.stopped:
             _write_state(lab, {**state, "open": False})
         return NightSummary(
             cycles=tuple(self.summaries), failed=(), ended_because=self.ended_because
         )
 
-    def _limit(self, taken: int) -> str:
-        request = self.request
+    def _limit(self, taken: int, budget: BudgetPolicy) -> str:
+        request, spent = self.request, self.spent
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             return f"{self._failed_in_a_row} cycles failed in a row"
         if request.cycles is not None and taken >= request.cycles:
             return f"{taken} of {request.cycles} cycles are done"
-        ran = sum(summary.trials for summary in self.summaries)
-        if request.trials is not None and ran >= request.trials:
-            return f"{ran} trials are done (limit {request.trials})"
-        if request.budget_seconds is not None and taken > self._skipped:
-            left = request.budget_seconds - (self._clock() - self._begin)
+        if request.trials is not None and spent.trials >= request.trials:
+            return f"{spent.trials} trials are done (limit {request.trials})"
+        if reason := used_up(budget, spent):
+            return reason
+        limits = [limit for limit in (request.budget_seconds, budget.time) if limit is not None]
+        if limits and taken > self._skipped:
+            left = min(limits) - spent.seconds
             if left < self._likely_seconds():
                 return f"{max(0, left):.0f} s are left, too few for another cycle"
         return ""

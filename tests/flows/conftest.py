@@ -4,8 +4,10 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from browser import Browser, BrowserMissing, browser
 from night_process import TINY, make_lab, run_to_the_end
 from prefect_api import Api
 from worker_process import Worker
@@ -75,3 +77,13 @@ def serve(server: Api, prefect_environment: dict[str, str]) -> Iterator[Callable
 def fresh_lab(tmp_path: Path) -> Lab:
     """A lab in which nothing was done yet."""
     return make_lab(tmp_path / "lab")
+
+
+@pytest.fixture(scope="module")
+def chromium(missing: Callable[[str], NoReturn]) -> Iterator[Browser]:
+    with contextlib.ExitStack() as stack:
+        try:
+            started = stack.enter_context(browser())
+        except BrowserMissing as error:
+            missing(str(error))
+        yield started

@@ -42,7 +42,7 @@ def strike(process: "subprocess.Popen[bytes]", victim: str) -> None:
     """Kill one process of a night, or all of them at once."""
     tree = children_of(process.pid)
     flow = [pid for pid, command in tree if "-m flows" in command]
-    launcher = [pid for pid, command in tree if "noctuary.sandbox.child" in command][:1]
+    launcher = [pid for pid, command in tree if "noctuary.sandbox.server" in command][:1]
     if victim == "everything":
         kill_tree(process)
     elif victim == "flow" and flow:

@@ -4,14 +4,13 @@ A tiny night on a server of its own. The browser reaches 127.0.0.1 only; that th
 nothing else is tested, too. Without Chromium the tests are skipped, but never in CI.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import pytest
-from browser import Browser, BrowserMissing, browser
+from browser import Browser
 from make_pictures import (
     LOCAL,
     artifacts_of,
@@ -45,16 +44,6 @@ class Shown(NamedTuple):
     ui: str
     night: dict[str, Any]
     cycle: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def chromium(missing: Callable[[str], NoReturn]) -> Iterator[Browser]:
-    with contextlib.ExitStack() as stack:
-        try:
-            started = stack.enter_context(browser())
-        except BrowserMissing as error:
-            missing(str(error))
-        yield started
 
 
 @pytest.fixture(scope="module")

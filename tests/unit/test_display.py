@@ -1,5 +1,6 @@
 """What a person sees of a night: the board of its suite, and what needs mending."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,34 @@ def test_a_failed_stage_is_shown_with_its_reason_until_its_retry_is_fine(lab: La
     shown = drawn(display)
     assert "NoSpace" not in shown
     assert "+ publish" in shown
+
+
+def test_a_night_that_waits_for_consent_says_so_and_where(lab: Lab) -> None:
+    display = Display(lab, "http://127.0.0.1:4200/api", SUITE, slots=1)
+    display.console = Console(width=200)
+    journal = Journal(lab.journal_path)
+    journal.write(
+        "consent asked",
+        before="cycle",
+        cycle="c1",
+        question="Run cycle 1?",
+        flow_run="the-run",
+        until=time.time() + 60,
+    )
+    said = drawn(display)
+    assert "waits for consent until" in said
+    assert "Run cycle 1?" in said
+    assert "http://127.0.0.1:4200/runs/flow-run/the-run" in said
+    journal.write("consent answered", before="cycle", cycle="c1", approved=True, note="ann")
+    assert "Run cycle 1?" not in drawn(display)
+
+
+def test_a_night_that_is_stopped_says_so_while_its_last_trials_run(lab: Lab) -> None:
+    display = Display(lab, "http://127.0.0.1:4200/api", SUITE, slots=1)
+    display.console = Console(width=200)
+    journal = Journal(lab.journal_path)
+    journal.write("stage started", stage="train", cycle="c1")
+    journal.write("stage stopped", stage="train", cycle="c1", reason="it was stopped by /lab/stop")
+    said = drawn(display)
+    assert "ending: it was stopped by /lab/stop" in said
+    assert "> train" not in said

@@ -1,14 +1,16 @@
 """When a night starts another cycle, how it ends, and how it is taken up again."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from noctuary.config import Settings
-from noctuary.errors import CheckFailed
+from noctuary.errors import CheckFailed, UsageError
 from noctuary.lab import Lab
 from noctuary.night import CycleSummary, Night, NightRequest, plan_cycle
 from noctuary.plan import steps_a_design
+from noctuary.policy import Policy, load_policy
 
 SETTINGS = Settings()
 STEPS = round(SETTINGS.search.designs * steps_a_design(SETTINGS))
@@ -183,3 +185,73 @@ def test_a_cycle_is_named_by_what_decides_its_content(lab: Lab) -> None:
 
     assert name() == name(budget_seconds=5, cycles=2), "limits do not change what a cycle does"
     assert len({name(), name(seed=1), name(offline=True)}) == 3
+
+
+def ruled(**budget: object) -> Policy:
+    return Policy.model_validate({"budget": budget})
+
+
+def test_the_smaller_of_command_and_policy_holds(lab: Lab) -> None:
+    rules = ruled(trials=80, time=600.0)
+    night = Night.open(lab, request_for(lab, trials=40), 0, rules=lambda: rules)
+    assert numbers(night, Clock(), 1.0, trials=36) == [1, 2]
+    night = Night.open(lab, request_for(lab, trials=400), 0, rules=lambda: rules)
+    assert numbers(night, Clock(), 1.0, trials=36) == [1, 2, 3]
+    assert "108 trials are done (the policy allows 80)" in night.ended_because
+    clock = Clock()
+    night = Night.open(lab, request_for(lab, budget_seconds=6000), 0, clock, lambda: rules)
+    assert numbers(night, clock, 160.0) == [1, 2, 3]
+
+
+def test_tokens_and_money_of_the_cycles_are_added_up(lab: Lab) -> None:
+    night = Night.open(lab, request_for(lab, cycles=9), 0, rules=lambda: ruled(tokens=100))
+    for number in (1, 2):
+        assert night.next() is not None
+        night.finished(summary_of(number).model_copy(update={"tokens": 60, "money": 0.5}))
+    assert (night.spent.tokens, night.spent.money, night.spent.trials) == (120, 1.0, 72)
+    assert night.next() is None
+    assert "120 tokens" in night.ended_because
+
+
+def test_the_policy_is_read_before_each_cycle_and_names_none(lab: Lab) -> None:
+    rules = [ruled(), ruled(trials=5000)]
+    night = Night.open(lab, request_for(lab, cycles=2), 0, rules=iter([*rules, ruled()]).__next__)
+    found = []
+    while (run := night.next()) is not None:
+        found.append(run)
+        night.finished(summary_of(run.cycle.number))
+    assert [run.policy for run in found] == rules
+    assert [run.cycle for run in found] == [
+        plan_cycle(request_for(lab), number).cycle for number in (1, 2)
+    ]
+
+
+def test_a_policy_that_breaks_leaves_the_night_open(lab: Lab) -> None:
+    request = request_for(lab, cycles=3)
+    rules = functools.partial(load_policy, lab.policy_path)
+    night = Night.open(lab, request, 0, rules=rules)
+    assert night.next() is not None
+    night.finished(summary_of(1))
+    lab.policy_path.write_text("colour = 1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="unknown setting 'colour'"):
+        night.next()
+    assert Night.open(lab, request, last_finished=1).first == 1
+
+
+def test_a_stopped_night_stays_open(lab: Lab) -> None:
+    request = request_for(lab, cycles=3)
+    night = Night.open(lab, request, last_finished=0)
+    assert night.next() is not None
+    night.stop("stopped by a file")
+    assert night.close(lab).ended_because == "stopped by a file"
+    assert Night.open(lab, request, last_finished=0).first == 1
+
+
+def test_cycles_that_were_begun_come_again_under_the_rules_of_now(lab: Lab) -> None:
+    request = request_for(lab, cycles=1)
+    begun = [plan_cycle(request, 4, ruled(trials=1))]
+    night = Night.again(request, begun, used=0.0, rules=lambda: ruled(trials=2))
+    run = night.next()
+    assert run is not None
+    assert run.cycle == begun[0].cycle
+    assert run.policy == ruled(trials=2)

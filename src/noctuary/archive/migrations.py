@@ -59,11 +59,16 @@ def _rungs(connection: "DuckDBPyConnection") -> None:
     connection.execute(_schema("0004_rungs"))
 
 
+def _policy(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0005_policy"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "tables", _tables),
     Migration(2, "student_t", _student_t),
     Migration(3, "leaderboard", _leaderboard),
     Migration(4, "rungs", _rungs),
+    Migration(5, "policy", _policy),
 )
 
 

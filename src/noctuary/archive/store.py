@@ -200,9 +200,13 @@ class Archive:
         self._record("findings", map(rows.finding_row, findings), "finding_id")
 
     def open_cycle(
-        self, cycle: Cycle, started: datetime.datetime, flow_run_id: str | None = None
+        self,
+        cycle: Cycle,
+        started: datetime.datetime,
+        flow_run_id: str | None = None,
+        policy: str | None = None,
     ) -> None:
-        """Record that a cycle runs. One that ran before keeps its start, gap and summary."""
+        """Record that a cycle runs, under a policy. One that ran before keeps start and gap."""
         row = {
             "cycle_id": cycle.cycle_id,
             **cycle.model_dump(),
@@ -210,10 +214,11 @@ class Archive:
             "started": _utc(started),
             "flow_run_id": flow_run_id,
             "summary": "",
+            "policy": policy,
         }
         conflict = (
             "ON CONFLICT DO UPDATE SET status = excluded.status, finished = NULL, "
-            "flow_run_id = excluded.flow_run_id"
+            "flow_run_id = excluded.flow_run_id, policy = excluded.policy"
         )
         with self._writing() as connection:
             insert(connection, "cycles", [row], "cycle_id", conflict)
@@ -221,7 +226,7 @@ class Archive:
     def close_cycle(
         self,
         cycle_id: str,
-        status: Literal["done", "failed"],
+        status: Literal["done", "failed", "stopped"],
         gap_id: str | None = None,
         summary: str = "",
         finished: datetime.datetime | None = None,

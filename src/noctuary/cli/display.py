@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noctuary.archive import Archive
 from noctuary.cli.common import console, interval, number, table
-from noctuary.cli.progress import STAGES, Progress, held_notice
+from noctuary.cli.progress import STAGES, Progress, asked_notice, held_notice
 from noctuary.errors import NoctuaryError
 from noctuary.journal import Journal
 from noctuary.lab import Lab, default_lab
@@ -120,7 +120,23 @@ class Display:
             return f"{event['candidate']}: {_result(event)}{self._standing()}"
         if kind == "cycle finished":
             return f"cycle {event['number']} is done"
+        return self._line_of_rules(event)
+
+    def _line_of_rules(self, event: dict[str, Any]) -> str:
+        kind = event["event"]
+        if kind == "policy changed":
+            return f"policy {event['new']} in place of {event['old']}"
+        if kind == "consent asked":
+            return f"{asked_notice(event)} {self._where_to_answer()}"
+        if kind == "consent answered":
+            said = "approved" if event["approved"] else "refused"
+            return f"{event['before']} {said}: {event['note'] or 'without a note'}"
+        if kind == "cycle stopped":
+            return f"cycle {event['number']} is not done: {event['reason']}"
         return ""
+
+    def _where_to_answer(self) -> str:
+        return f"approve or refuse with Resume at {self.ui}/runs/flow-run/{self.progress.asking}"
 
     def _standing(self) -> str:
         """Say how the best design stands beside the best human, on the last rung that has both."""
@@ -152,6 +168,8 @@ class Display:
             parts.append(Text(self.progress.question, style="italic"))
         if self.progress.notice:
             parts.append(Text(self.progress.notice, style="bold yellow"))
+        if self.progress.asking:
+            parts.append(Text(self._where_to_answer(), style="bold yellow"))
         if self.progress.running:
             parts.append(self._trials())
         if self.board:

@@ -1,6 +1,7 @@
 """What is going on in a lab, put together from its journal: the state behind the display."""
 
 import csv
+import datetime
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Progress:
         durations: seconds of the trials that were run.
         planned: trials that the cycle has to run.
         notice: what a person should know or mend now; empty where all is well.
+        asking: flow run that waits for a person's consent; empty where none does.
     """
 
     journal: Journal
@@ -66,6 +68,7 @@ class Progress:
     durations: list[float] = field(default_factory=list)
     trained: int = 0
     notice: str = ""
+    asking: str = ""
     position: int = 0
 
     def __post_init__(self) -> None:
@@ -98,10 +101,7 @@ class Progress:
             self.durations.clear()  # those of another rung
         elif kind == "stage started":
             self.active.append(event["stage"])
-        elif kind in ("archive held", "archive free"):
-            self.notice = held_notice(event["by"])
-        elif kind in ("stage finished", "stage failed"):
-            self.notice = f"{event['stage']} failed: {event['reason']}" if "reason" in event else ""
+        elif kind in ("stage finished", "stage failed", "stage stopped"):
             if event["stage"] in self.active:
                 self.active.remove(event["stage"])
             self.done.append(event["stage"])
@@ -119,6 +119,22 @@ class Progress:
             self.durations.append(event["seconds"])
         elif kind == "candidate trained":
             self.trained += 1
+        self._take_notice(event)
+
+    def _take_notice(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind in ("archive held", "archive free"):
+            self.notice = held_notice(event["by"])
+        elif kind == "stage finished":
+            self.notice = ""
+        elif kind == "stage failed":
+            self.notice = f"{event['stage']} failed: {event['reason']}"
+        elif kind in ("stage stopped", "night ended"):
+            self.notice, self.asking = f"ending: {event['reason']}", ""
+        elif kind == "consent asked":
+            self.notice, self.asking = asked_notice(event), event["flow_run"]
+        elif kind == "consent answered":
+            self.notice, self.asking = "", ""
 
     def seconds_left_on_rung(self, slots: int) -> float | None:
         """Return a guess from the trials so far; None before the first."""
@@ -133,3 +149,9 @@ def held_notice(holder: str) -> str:
     if not holder:
         return ""
     return f"waiting for the archive, held by {holder}: close it there, and the night goes on"
+
+
+def asked_notice(event: dict[str, Any]) -> str:
+    """Return what a person is asked, and until when."""
+    until = datetime.datetime.fromtimestamp(event["until"])
+    return f"waits for consent until {until:%Y-%m-%d %H:%M}: {event['question']}"

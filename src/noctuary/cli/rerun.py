@@ -67,12 +67,14 @@ def find_cycle(cycles: Sequence[dict[str, Any]], text: str, lab: "Lab") -> dict[
 
 
 def parameters_of(lab: "Lab", cycle: dict[str, Any]) -> "CycleRun":
-    """Return what a cycle was run with.
+    """Return what a cycle was run with; of the rules, what a cycle keeps of those of then.
 
     Raises:
         NotFound: the lab has no record of it, or none that this noctuary can read.
+        UsageError: the policy is broken.
     """
     from noctuary.night import CycleRun
+    from noctuary.policy import load_policy
 
     path = lab.cycles / f"{cycle['cycle_id']}.json"
     try:
@@ -82,7 +84,8 @@ def parameters_of(lab: "Lab", cycle: dict[str, Any]) -> "CycleRun":
             f"{path} does not hold the settings of the cycle ({type(error).__name__}); expected "
             "the file written at its start: run it again with the command that ran it first"
         ) from error
-    return run.model_copy(update={"lab": str(lab.root)})  # the lab may have moved
+    policy = load_policy(lab.policy_path).for_cycle_begun_under(run.policy)
+    return run.model_copy(update={"lab": str(lab.root), "policy": policy})  # it may have moved
 
 
 def account(cycle_id: str, events: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -30,16 +30,20 @@ def command(lab_path: Path | None, as_json: bool, **asked: Any) -> None:
     """Run research cycles until the budget is spent.
 
     Killed, the same command goes on where it was: finished stages and trials are not run again.
+    A file named `stop` in the lab ends the night at the next safe point.
     """
     from noctuary.cli.display import say_end
     from noctuary.cli.watch import watched
     from noctuary.lab import Lab
     from noctuary.plan import suite_of
+    from noctuary.policy import load_policy
 
     lab = Lab.create_or_open(lab_path)
     lab.require_space()
     request = build_request(lab, **asked)
-    summary, address = watched("night", request, lab, budget=request.budget_seconds, quiet=as_json)
+    limits = (request.budget_seconds, load_policy(lab.policy_path).budget.time)
+    budget = min((limit for limit in limits if limit is not None), default=None)
+    summary, address = watched("night", request, lab, budget=budget, quiet=as_json)
     if as_json:
         print_json(summary)
     else:

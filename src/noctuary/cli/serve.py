@@ -69,13 +69,15 @@ def build_request(
     """Return the request of every night, of the options and the lab's settings.
 
     Raises:
-        UsageError: a budget that is no duration, or settings that are wrong. Whether the
-            schedule is one is for Prefect to say.
+        UsageError: a budget that is no duration, or settings or a policy that are wrong. Whether
+            the schedule is one is for Prefect to say.
     """
     from noctuary.config import load_settings, parse_duration
     from noctuary.night import NightRequest
     from noctuary.plan import suite_of, with_text
+    from noctuary.policy import load_policy
 
+    load_policy(lab.policy_path)  # what is broken is refused now; each night reads it anew
     options: dict[str, Any] = {"cron": cron, "port": port}
     try:
         options["budget"] = None if budget is None else parse_duration(budget)

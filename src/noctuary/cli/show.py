@@ -54,6 +54,8 @@ def command(record: str, lab_path: Path | None, as_json: bool) -> None:
 
 def describe(lab: "Lab", archive: "Archive", kind: str, identity: str) -> dict[str, Any]:
     """Return the record and what belongs to it, ready for JSON."""
+    from noctuary.consent import answers_of
+
     name, key = _TABLES[kind]
     found: dict[str, Any] = {"record": kind, **archive.records(name, **{key: identity})[0]}
     if kind == "candidate":
@@ -75,6 +77,10 @@ def describe(lab: "Lab", archive: "Archive", kind: str, identity: str) -> dict[s
             for row in archive.records("designs", cycle=found["number"])
         ]
         found["findings"] = archive.records("findings", cycle=found["number"])
+        found["consents"] = [
+            {"before": said.question.before, "approved": said.approved, "note": said.note}
+            for said in answers_of(lab, identity)
+        ]
     return found
 
 
@@ -91,7 +97,10 @@ def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(found: Mapping[str, Any]) -> None:
     out = console()
-    nested = {"design", "audits", "trials", "standings", "curve", "designs", "findings"}
+    nested = {
+        *("design", "audits", "trials", "standings", "curve"),
+        *("designs", "findings", "consents"),
+    }
     for name, value in found.items():
         if name not in nested or (name == "findings" and found["record"] == "gap"):
             _print_field(out, name, value)
@@ -123,11 +132,18 @@ def _print(found: Mapping[str, Any]) -> None:
             f"{len(found['curve'])} points, loss {number(first['loss'])} at step "
             f"{first['step']} to {number(last['loss'])} at step {last['step']}",
         )
-    for row in found.get("designs", ()):
-        _print_field(out, "design", f"{row['design_id']} {row['name']}")
     if found["record"] == "cycle":
-        for row in found["findings"]:
-            _print_field(out, "finding", f"{row['finding_id']} {row['statement']}")
+        _print_cycle(out, found)
+
+
+def _print_cycle(out: "Console", found: Mapping[str, Any]) -> None:
+    for row in found["designs"]:
+        _print_field(out, "design", f"{row['design_id']} {row['name']}")
+    for row in found["findings"]:
+        _print_field(out, "finding", f"{row['finding_id']} {row['statement']}")
+    for row in found["consents"]:
+        said = "approved" if row["approved"] else "refused"
+        _print_field(out, "consent", f"{row['before']} {said}: {row['note'] or 'without a note'}")
 
 
 def _print_field(out: "Console", name: str, value: Any) -> None:

@@ -14,10 +14,13 @@ from noctuary.cli.processes import (
     prefect_server,
     running_server,
 )
+from noctuary.errors import Stopped, UsageError
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, NightRequest
 from noctuary.plan import suite_of
+from noctuary.policy import load_policy
 from noctuary.sandbox.launcher import default_slots
+from noctuary.stopping import heed_disk_budget, heed_stop_file
 
 
 def watched(
@@ -35,9 +38,11 @@ def watched(
 
     Raises:
         LabInUse: another process works in the lab; nothing was started.
+        UsageError: the policy is broken, or says to stop before anything is started.
         NoctuaryError: what ended it.
     """
     settings = request.settings
+    _refuse_to_stop_at_once(lab)
     with lab.lock():
         pass  # refused here, before anything is started
     with server_for(lab, settings.serve.port) as api:
@@ -50,6 +55,15 @@ def watched(
             return process.outcome(), display.run_address
         finally:
             process.stop()
+
+
+def _refuse_to_stop_at_once(lab: Lab) -> None:
+    policy = load_policy(lab.policy_path)
+    try:
+        heed_stop_file(lab, policy)
+        heed_disk_budget(lab, policy)
+    except Stopped as stop:
+        raise UsageError(f"nothing was started: {stop}") from stop
 
 
 @contextlib.contextmanager

@@ -67,8 +67,13 @@ def cycle_markdown(
     board: Sequence[dict[str, Any]],
     findings: Sequence[Finding],
     conclusion: str,
+    rules: Sequence[str] = (),
 ) -> str:
-    """Return the account of a cycle as markdown."""
+    """Return the account of a cycle as markdown.
+
+    Args:
+        rules: under which it ran, in sentences.
+    """
     rows = leaderboard_rows(board)
     lines = [f"# Cycle {number}", "", f"**{conclusion}**", "", "## Leaderboard", ""]
     if rows:
@@ -89,6 +94,8 @@ def cycle_markdown(
     effects = [f for f in findings if f.kind == "mechanism" and f.task == "all" and f.low]
     effects.sort(key=lambda finding: (-abs(finding.effect), finding.subject))
     lines += [f"- {finding.statement}" for finding in effects[:MAX_EFFECTS]] or ["- Too few yet."]
+    if rules:
+        lines += ["", "## Rules", "", *(f"- {rule}" for rule in rules)]
     return "\n".join([*lines, "", gap_text])
 
 

@@ -2,11 +2,14 @@
 
 import datetime
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from noctuary.archive.store import Archive
+from noctuary.consent import answers_of
 from noctuary.domain import Candidate, Finding, Gap
 from noctuary.gap import gap_markdown
+from noctuary.lab import Lab
 from noctuary.night import CycleRun, CycleSummary
 from noctuary.plan import suite_of
 from noctuary.report.cycle import cycle_markdown, headline
@@ -58,8 +61,18 @@ def summarise(
         {insight.insight_id: insight for insight in archive.insights()},
         {paper.paper_id: paper for paper in archive.papers()},
     )
-    markdown = cycle_markdown(run.cycle.number, text, board, findings, statement)
+    markdown = cycle_markdown(run.cycle.number, text, board, findings, statement, _rules(run))
     return Account(summary, board, markdown)
+
+
+def _rules(run: CycleRun) -> list[str]:
+    """Return under which rules the cycle ran, and what a person said."""
+    lines = [f"Policy `{run.policy.policy_id}`."]
+    for said in answers_of(Lab(Path(run.lab)), run.cycle.cycle_id):
+        word = "approved" if said.approved else "refused"
+        note = " ".join(said.note.split()) or "without a note"
+        lines.append(f"The {said.question.before} was {word} ({note}).")
+    return lines
 
 
 def _since(moment: datetime.datetime) -> float:

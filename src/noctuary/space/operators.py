@@ -15,10 +15,11 @@ from noctuary.space.mechanisms import AXES
 
 
 @cache
-def every_genome() -> tuple[Genome, ...]:
-    """Return all valid genomes, in the order of the axes and their values."""
+def every_genome(forbidden: frozenset[str] = frozenset()) -> tuple[Genome, ...]:
+    """Return all valid genomes without these mechanisms, in the order of the axes and values."""
     points = (dict(zip(AXES, values, strict=True)) for values in product(*AXES.values()))
-    return tuple(Genome.model_validate(axes) for axes in points if not contradictions(axes))
+    genomes = (Genome.model_validate(axes) for axes in points if not contradictions(axes))
+    return tuple(genome for genome in genomes if forbidden.isdisjoint(genome.mechanisms))
 
 
 def distance(a: Genome, b: Genome) -> int:
