@@ -4,10 +4,13 @@ Reads mixer files as text. Never executes one: that is for sandboxed processes.
 """
 
 import ast
+import hashlib
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from noctuary.canonical import parsed, source_id
+from noctuary.canonical import ID_LENGTH, MAX_BYTES, parsed, source_id
 from noctuary.domain import Axes, Candidate, Design
 from noctuary.errors import UsageError
 from noctuary.lab import Lab, shipped, write_atomically
@@ -60,24 +63,52 @@ def design_candidate(lab: Lab, design: Design) -> Candidate:
     )
 
 
-def file_candidate(lab: Lab, path: Path) -> Candidate:
+def file_candidate(lab: Lab, path: Path, class_name: str = "Mixer") -> Candidate:
     """Return any mixer file as a candidate: a baseline of the nights where it is one, else foreign.
 
     The other human mixers are foreign as well: cycles must not see what was evaluated between
-    them, or a rerun would see something else.
+    them, or a rerun would see something else. A class of another name gets a `Mixer` below it.
+
+    Raises:
+        UsageError: the file cannot be read, is not Python, or has no class of that name.
     """
     source = _text(path)
-    candidate_id = source_id(source)
-    for human in human_candidates(lab):
-        if human.candidate_id == candidate_id:
-            return human
-    return Candidate(
-        candidate_id=candidate_id,
-        name=path.stem,
-        kind="foreign",
-        axes=None,
-        path=str(_keep(lab, candidate_id, source)),
-    )
+    if class_name != "Mixer":
+        _require_class(path, source, class_name)
+        source += f'\n\nclass Mixer({class_name}):\n    """{class_name}, as it is evaluated."""\n'
+    name = path.stem if class_name == "Mixer" else class_name
+    return _given(lab, source_id(source), name, source)
+
+
+def audited_candidate(lab: Lab, path: Path) -> Candidate:
+    """Return any file as a candidate to audit: as it is, even where it is not Python.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    data = read_source(path)
+    try:
+        candidate_id = source_id(data.decode("utf-8"))
+    except (ValueError, SyntaxError):
+        candidate_id = hashlib.sha256(data).hexdigest()[:ID_LENGTH]
+    return _given(lab, candidate_id, path.stem, data)
+
+
+def read_source(path: Path) -> bytes:
+    """Return the bytes of a mixer file; of a file that is too long, one more than is parsed.
+
+    Raises:
+        UsageError: it is not there, not to be read, or no regular file.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
+            if stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                return handle.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); expected a Python file with a mixer"
+        ) from error
+    raise UsageError(f"{path} is no regular file; expected a Python file with a mixer")
 
 
 def genome_of(source: str) -> Axes | None:
@@ -89,6 +120,20 @@ def genome_of(source: str) -> Axes | None:
             value = ast.literal_eval(node.value)
             return {str(axis): str(choice) for axis, choice in value.items()} if value else None
     return None
+
+
+def _given(lab: Lab, candidate_id: str, name: str, source: str | bytes) -> Candidate:
+    """Return what somebody gave us: a baseline where it is one, else foreign."""
+    for human in human_candidates(lab):
+        if human.candidate_id == candidate_id:
+            return human
+    return Candidate(
+        candidate_id=candidate_id,
+        name=name,
+        kind="foreign",
+        axes=None,
+        path=str(_keep(lab, candidate_id, source)),
+    )
 
 
 def _human(lab: Lab, path: Path) -> Candidate:
@@ -110,9 +155,10 @@ def _human_files() -> list[Path]:
 
 def _text(path: Path) -> str:
     try:
-        source = path.read_text(encoding="utf-8")
+        source = read_source(path).decode("utf-8")
+        source = source.replace("\r\n", "\n").replace("\r", "\n")
         parsed(source)
-    except (OSError, ValueError, SyntaxError, RecursionError) as error:
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise UsageError(
             f"{path} is no Python file ({' '.join(str(error).split())}); expected one that "
             "defines class Mixer"
@@ -120,7 +166,16 @@ def _text(path: Path) -> str:
     return source
 
 
-def _keep(lab: Lab, candidate_id: str, source: str) -> Path:
+def _require_class(path: Path, source: str, name: str) -> None:
+    known = [node.name for node in parsed(source).body if isinstance(node, ast.ClassDef)]
+    if name not in known:
+        raise UsageError(
+            f"{path} defines no class {name} at the top level; expected one of "
+            f"{', '.join(known) or 'none'}"
+        )
+
+
+def _keep(lab: Lab, candidate_id: str, source: str | bytes) -> Path:
     path = lab.candidates / f"{candidate_id}.py"
     if not path.exists():
         write_atomically(path, source)

@@ -3,57 +3,101 @@
 Runs in a sandboxed process. The static half runs outside, before this one is started.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from torch import nn
 
 from noctuary.audit.dynamic import dynamic_checks
-from noctuary.bench.suite import suite_by_name
+from noctuary.audit.settings import Settings
+from noctuary.bench.suite import ModelShape, suite_by_name
 from noctuary.domain import Check
 from noctuary.training.model import SizeMismatch, load_mixer, solve_ffn_width
 
 
 class AuditRequest(BaseModel):
-    """What the worker needs to audit one mixer file."""
+    """What the worker needs to audit one mixer file.
+
+    Attributes:
+        class_name: the mixer's class; another name for foreign modules.
+        d_model: width to try it at; None for that of the suite. The suite's parameter budget
+            says nothing about another width, and is then left out.
+        n_heads: None for that of the suite.
+        quadratic: whether its cost may grow with the square of the length.
+        max_parameters: what the policy allows a model without embedding and head, if anything.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mixer: Path
     suite: str
     seed: int
+    class_name: str = "Mixer"
+    d_model: int | None = None
+    n_heads: int | None = None
+    quadratic: bool = False
+    max_parameters: int | None = None
 
 
 def audit_mixer(request: AuditRequest) -> dict[str, Any]:
     """Return the checks, and the feed-forward width that meets the parameter budget."""
-    shape = suite_by_name(request.suite).shape
-    mixer_class = load_mixer(request.mixer)
-    checks = list(
-        dynamic_checks(mixer_class, d_model=shape.d_model, n_heads=shape.n_heads, seed=request.seed)
+    suites = suite_by_name(request.suite).shape
+    shape = replace(
+        suites,
+        d_model=request.d_model or suites.d_model,
+        n_heads=request.n_heads or suites.n_heads,
     )
-    if not all(check.passed for check in checks if check.name == "builds"):
+    before = Settings.now()  # before the file's code runs
+    mixer_class = load_mixer(request.mixer, request.class_name)
+    checks = dynamic_checks(
+        mixer_class,
+        d_model=shape.d_model,
+        n_heads=shape.n_heads,
+        seed=request.seed,
+        quadratic=request.quadratic,
+        before=before,
+    )
+    if not checks[0].passed or shape.d_model != suites.d_model:
         return _outcome(checks, None, None)
-    width = parameters = None
+    sizes, width, parameters = _sizes(mixer_class, shape, request.max_parameters)
+    return _outcome(checks + sizes, width, parameters)
+
+
+def _sizes(
+    mixer_class: type[nn.Module], shape: ModelShape, most: int | None
+) -> tuple[tuple[Check, ...], int | None, int | None]:
+    """Hold the model's size against the suite's budget, and against the policy's."""
     try:
         width, parameters = solve_ffn_width(mixer_class, shape)
-        deviation = abs(parameters / shape.parameter_budget - 1)
-        detail = f"{parameters} parameters at feed-forward width {width}"
-        passed = True
     except SizeMismatch as error:
-        deviation, detail, passed = float("inf"), str(error), False
-    checks.append(
-        Check(
-            name="parameters",
-            passed=passed,
-            measured=deviation if passed else None,
-            limit=shape.tolerance,
-            detail=detail,
-        )
+        check = Check(name="parameters", passed=False, limit=shape.tolerance, detail=str(error))
+        return (check,), None, None
+    detail = f"{parameters} parameters at feed-forward width {width}"
+    deviation = abs(parameters / shape.parameter_budget - 1)
+    check = Check(
+        name="parameters", passed=True, measured=deviation, limit=shape.tolerance, detail=detail
     )
-    return _outcome(checks, width, parameters)
+    if most is None:
+        return (check,), width, parameters
+    within = parameters <= most
+    allowed = Check(
+        name="parameters_allowed",
+        passed=within,
+        measured=parameters,
+        limit=most,
+        detail=""
+        if within
+        else f"{detail}; the policy allows {most}: choose a smaller suite, or "
+        "raise budget.parameters in policy.toml",
+    )
+    return (check, allowed), width, parameters
 
 
-def _outcome(checks: list[Check], width: int | None, parameters: int | None) -> dict[str, Any]:
+def _outcome(
+    checks: tuple[Check, ...], width: int | None, parameters: int | None
+) -> dict[str, Any]:
     return {
         "status": "ok",
         "checks": [check.model_dump() for check in checks],

@@ -8,138 +8,107 @@ look at what the mixer computes (`dynamic`).
 import ast
 from collections.abc import Iterator
 
+from noctuary.audit.bounds import decoded, size_check, tree_problems
+from noctuary.audit.import_time import import_time_problems
+from noctuary.audit.reach import import_problems, name_problems, patching_problems
+from noctuary.audit.remarks import Remark, verdict
+from noctuary.audit.scopes import Scope
 from noctuary.canonical import parsed
 from noctuary.domain import Check
+from noctuary.policy import CodePolicy
 
-DEFAULT_ALLOWED = frozenset({"torch", "math", "einops", "typing", "lightning"})
-MAX_BYTES = 100_000
-DECORATORS = frozenset({"staticmethod", "classmethod", "property"})
-"""Built-in decorators that do nothing but mark a function."""
-
-Remark = tuple[int, str]
-"""A line number, and what is wrong there."""
+DEFAULT_ALLOWED = frozenset(CodePolicy().imports)
 
 
 def static_checks(
-    source: str,
+    source: str | bytes,
     allowed_imports: frozenset[str] = DEFAULT_ALLOWED,
     class_name: str = "Mixer",
 ) -> tuple[Check, ...]:
     """Return the checks of a file's text; `measured` counts the problems found, `limit` is 0.
 
+    Where the text cannot be read, or is too much, the later checks mean nothing and are left out.
+
     Args:
+        source: the text, or the bytes of the file as they are.
         allowed_imports: top-level packages that the file may import.
         class_name: the mixer's class; another name for foreign modules.
     """
-    size = len(source.encode("utf-8", "surrogatepass"))
-    checks = [_size(size)]
-    if size > MAX_BYTES:
+    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
+    checks = [size_check(data)]
+    if not checks[-1].passed:
+        return tuple(checks)
+    text, remarks = decoded(data)
+    checks.append(verdict("text", remarks))
+    if not checks[-1].passed:
         return tuple(checks)
     try:
-        tree = parsed(source)
+        tree = parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        return (*checks, _verdict("syntax", [(line, getattr(error, "msg", None) or str(error))]))
-    try:
-        found = {
-            "syntax": [],
-            "class": list(_class_problems(tree, class_name)),
-            "imports": list(_foreign_imports(tree, allowed_imports)),
-            "import_time": list(_import_time_work(tree.body, allowed_imports)),
-        }
-    except RecursionError:
-        return (*checks, _verdict("syntax", [(1, "expressions are nested too deeply to be read")]))
-    return (*checks, *(_verdict(name, remarks) for name, remarks in found.items()))
-
-
-def _size(size: int) -> Check:
-    passed = size <= MAX_BYTES
-    detail = "" if passed else f"{size} bytes, at most {MAX_BYTES} are read"
-    return Check(name="size", passed=passed, measured=size, limit=MAX_BYTES, detail=detail)
-
-
-def _verdict(name: str, remarks: list[Remark]) -> Check:
-    shown = "; ".join(f"line {line}: {what}" for line, what in remarks[:5])
-    more = f"; and {len(remarks) - 5} more" if len(remarks) > 5 else ""
-    return Check(name=name, passed=not remarks, measured=len(remarks), limit=0, detail=shown + more)
+        said = getattr(error, "msg", None) or str(error) or "nested too deeply to be read"
+        return (*checks, verdict("syntax", [(line, said)]))
+    checks += [verdict("syntax", []), verdict("complexity", tree_problems(tree, text))]
+    if not checks[-1].passed:
+        return tuple(checks)
+    allowed = f"allowed are {', '.join(sorted(allowed_imports))} ([code] imports in policy.toml)"
+    return (
+        *checks,
+        verdict("class", _class_problems(tree, class_name)),
+        verdict("imports", import_problems(tree, allowed_imports), allowed),
+        verdict("import_time", import_time_problems(tree, allowed_imports)),
+        verdict("names", name_problems(tree)),
+        verdict("patching", patching_problems(tree)),
+    )
 
 
 def _class_problems(tree: ast.Module, class_name: str) -> Iterator[Remark]:
-    """A class of that name, with a forward of its own or of a base class in the same file."""
+    """A module's class of that name, with a forward of its own or of a base class."""
+    scope = Scope(tree)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if class_name not in classes:
-        known = ", ".join(classes) or "none"
-        yield 1, f"no class {class_name} at the top level (classes here: {known})"
+        yield 1, _no_such_class(class_name, classes, scope)
         return
-    waiting, seen = [class_name], set[str]()
+    family = list(_with_bases(class_name, classes))
+    foreign = [base for one in family for base in one.bases if not _is_own(base, classes)]
+    if not foreign:
+        yield classes[class_name].lineno, f"class {class_name} is no torch.nn.Module"
+    defined = any(
+        isinstance(statement, ast.FunctionDef) and statement.name == "forward"
+        for one in family
+        for statement in one.body
+    )
+    inherits = any(scope.dotted(base) not in (None, "torch.nn.Module") for base in foreign)
+    if not (defined or inherits):
+        yield classes[class_name].lineno, f"class {class_name} defines no forward"
+
+
+def _no_such_class(wanted: str, classes: dict[str, ast.ClassDef], scope: Scope) -> str:
+    """Say which classes could be meant instead: those that look like modules come first."""
+    modules = [
+        name
+        for name in classes
+        for base in [base for one in _with_bases(name, classes) for base in one.bases]
+        if (scope.dotted(base) or "").startswith(("torch.nn.", "lightning."))
+    ]
+    modules = list(dict.fromkeys(modules))
+    if modules:
+        return f"no class {wanted} at the top level; modules here: {', '.join(modules)} (--class)"
+    known = ", ".join(classes) or "none"
+    return f"no class {wanted} at the top level, nor any torch.nn.Module (classes here: {known})"
+
+
+def _with_bases(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    """Yield a class and its base classes in the same file, each once."""
+    waiting, seen = [name], set[str]()
     while waiting:
         name = waiting.pop()
         if name in seen or name not in classes:
             continue
         seen.add(name)
-        if any(isinstance(n, ast.FunctionDef) and n.name == "forward" for n in classes[name].body):
-            return
+        yield classes[name]
         waiting += [base.id for base in classes[name].bases if isinstance(base, ast.Name)]
-    yield classes[class_name].lineno, f"class {class_name} defines no forward"
 
 
-def _foreign_imports(tree: ast.Module, allowed: frozenset[str]) -> Iterator[Remark]:
-    """Imports at any depth of packages that are not allowed."""
-    names = ", ".join(sorted(allowed))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = ["." * node.level + (node.module or "")]
-        elif isinstance(node, ast.Name) and node.id == "__import__":
-            modules = ["__import__"]
-        else:
-            continue
-        for module in modules:
-            if module.split(".")[0] not in allowed:
-                yield node.lineno, f"{module} is imported (allowed: {names})"
-
-
-def _import_time_work(body: list[ast.stmt], allowed: frozenset[str]) -> Iterator[Remark]:
-    """Statements that do more at import than to import, define, or name a constant."""
-    for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass) or _is_main_guard(node):
-            continue
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            continue  # a docstring
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            parts: list[ast.expr] = [node.value] if node.value is not None else []
-            yield from _calls(parts, "a constant is computed by a call")
-        elif isinstance(node, ast.ClassDef):
-            parts = [*node.bases, *(keyword.value for keyword in node.keywords)]
-            yield from _calls(parts, f"a base of class {node.name} is computed by a call")
-            yield from _decorators(node.decorator_list, allowed)
-            yield from _import_time_work(node.body, allowed)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
-            yield from _calls(defaults, f"a default of {node.name} is computed by a call")
-            yield from _decorators(node.decorator_list, allowed)
-        else:
-            yield node.lineno, f"{type(node).__name__.lower()} statement runs at import"
-
-
-def _calls(parts: list[ast.expr], what: str) -> Iterator[Remark]:
-    working = ast.Call | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Await
-    for part in parts:
-        lazy = {id(n) for a in ast.walk(part) if isinstance(a, ast.Lambda) for n in ast.walk(a)}
-        if any(isinstance(n, working) and id(n) not in lazy for n in ast.walk(part)):
-            yield part.lineno, what
-
-
-def _decorators(decorators: list[ast.expr], allowed: frozenset[str]) -> Iterator[Remark]:
-    """Only decorators of allowed packages, and the built-in ones that merely mark a function."""
-    for decorator in decorators:
-        root: ast.expr = decorator.func if isinstance(decorator, ast.Call) else decorator
-        while isinstance(root, ast.Attribute):
-            root = root.value
-        if not (isinstance(root, ast.Name) and root.id in allowed | DECORATORS):
-            yield decorator.lineno, "a decorator runs code at import"
-
-
-def _is_main_guard(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+def _is_own(base: ast.expr, classes: dict[str, ast.ClassDef]) -> bool:
+    return isinstance(base, ast.Name) and base.id in {"object", *classes}

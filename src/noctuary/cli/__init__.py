@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run research cycles now, with a live display: the main job.",
     "serve": "Run the Prefect server with its UI, and the nightly schedule.",
     "rerun": "Rerun what failed in a cycle, and only that.",
+    "audit": "Check one mixer file, ours or foreign, without training it.",
     "evaluate": "Train and score one mixer file, beside the human baselines.",
     "leaderboard": "Show every mixer beside the best human baseline.",
     "show": "Show one record: a design, trial, gap, finding, cycle or paper.",

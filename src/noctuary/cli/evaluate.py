@@ -24,18 +24,27 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--class", "class_name", default="Mixer", metavar="NAME", help="The mixer's class in FILE."
+)
 @click.option("--rung", type=click.IntRange(min=0), help="Training budget (default: the last).")
 @click.option("--seeds", type=click.IntRange(1, 100), help="Seeds (default: those of the lab).")
 @lab_option
 @json_option
 def command(
-    file: Path, rung: int | None, seeds: int | None, lab_path: Path | None, as_json: bool
+    file: Path,
+    class_name: str,
+    rung: int | None,
+    seeds: int | None,
+    lab_path: Path | None,
+    as_json: bool,
 ) -> None:
     """Train and score the mixer in FILE on the suite, beside the human baselines.
 
-    FILE defines `class Mixer`. It and the baselines get the same parameters, tokens, order of
-    the data and learning rates to choose from. What was trained before is not trained again.
-    A difference can be called from eight seeds on.
+    FILE defines `class Mixer`, or with --class another one that `noctuary audit` accepts. It and
+    the baselines get the same parameters, tokens, order of the data and learning rates to choose
+    from. What was trained before is not trained again. A difference can be called from eight
+    seeds on.
     """
     from noctuary.archive import Archive
     from noctuary.candidates import file_candidate, human_candidates
@@ -44,6 +53,7 @@ def command(
     from noctuary.journal import Journal
     from noctuary.lab import Lab
     from noctuary.plan import suite_of, with_text
+    from noctuary.policy import load_policy
     from noctuary.sandbox.launcher import Launcher, default_slots
     from noctuary.trials import Workshop
 
@@ -56,10 +66,10 @@ def command(
         raise UsageError(f"--rung {chosen}: {suite.name} has the rungs 0 to {suite.top}")
     slots = training.workers or default_slots(training.device)
     with lab.lock(), Launcher(slots, lab.logs / "launcher.log") as own:
-        mixer = file_candidate(lab, file)
+        mixer = file_candidate(lab, file, class_name)
         humans = [one for one in human_candidates(lab) if one.candidate_id != mixer.candidate_id]
         everyone = evaluate(
-            Workshop(lab, training, own, Journal(lab.journal_path)),
+            Workshop(lab, training, own, Journal(lab.journal_path), load_policy(lab.policy_path)),
             [mixer, *humans],
             suite.tasks,
             rung=chosen,
