@@ -1,4 +1,7 @@
-"""The audit against mixers that leak, break or misbehave, one property a test; good ones pass."""
+"""The dynamic audit: what its checks say, what they leave out, and what they leave behind.
+
+One fault after the other, and false alarms, are in `tests/security/test_leaks.py`.
+"""
 
 import types
 from pathlib import Path
@@ -6,29 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noctuary.audit.candidate import AuditRequest, audit_mixer
 from noctuary.audit.dynamic import dynamic_checks
-from noctuary.audit.static import MAX_BYTES, static_checks
+from noctuary.audit.growth import exponent
+from noctuary.audit.inputs import KINDS, Inputs
 from noctuary.domain import Check
+from noctuary.lab import shipped
+from noctuary.sandbox.outcome import AuditOutcome
 
-HUMAN = sorted((Path(__file__).parents[2] / "architectures" / "human").glob("*.py"))
-GOOD = """
-import torch
-
-class Mixer(torch.nn.Module):
-    def forward(self, x):
-        return x
-"""
-
-
-def failed(checks: tuple[Check, ...]) -> dict[str, str]:
-    return {check.name: check.detail for check in checks if not check.passed}
-
-
-def audit(mixer_class: type[nn.Module], seed: int = 0) -> dict[str, str]:
-    return failed(dynamic_checks(mixer_class, d_model=16, n_heads=2, seed=seed))
+HUMAN = shipped("architectures") / "human"
 
 
 class Projection(nn.Module):
@@ -42,7 +33,40 @@ class Projection(nn.Module):
         return self.linear(x)
 
 
-# What reads the future
+def mixer_of(path: Path) -> type[nn.Module]:
+    module = types.ModuleType(path.stem)
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
+    return module.Mixer
+
+
+def audit(mixer_class: type[nn.Module], seed: int = 0) -> dict[str, Check]:
+    checks = dynamic_checks(mixer_class, d_model=16, n_heads=2, seed=seed)
+    return {check.name: check for check in checks}
+
+
+def failed(mixer_class: type[nn.Module]) -> dict[str, str]:
+    return {name: check.detail for name, check in audit(mixer_class).items() if not check.passed}
+
+
+def test_each_check_of_a_good_mixer_has_a_number_a_limit_and_nothing_to_say() -> None:
+    mixer = mixer_of(HUMAN / "gated_delta_net.py")
+    checks = dynamic_checks(mixer, d_model=64, n_heads=2, seed=0)
+    assert all(check.passed and not check.detail for check in checks)
+    assert all(check.measured is not None and check.limit is not None for check in checks)
+    assert {"causal_change", "batch", "step_growth", "work_growth", "reached"} <= {
+        check.name for check in checks
+    }
+
+
+def test_an_audit_is_repeatable_and_leaves_the_random_numbers_alone() -> None:
+    mixer = mixer_of(HUMAN / "gated_delta_net.py")
+    state = torch.get_rng_state()
+    first = dynamic_checks(mixer, d_model=64, n_heads=2, seed=3)
+    assert first == dynamic_checks(mixer, d_model=64, n_heads=2, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# What is said
 
 
 class Roll(Projection):
@@ -50,61 +74,11 @@ class Roll(Projection):
         return self.linear(x) + x.roll(-1, 1)
 
 
-class MeanOverTime(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) - x.mean(1, keepdim=True)
-
-
-class ReversedCumsum(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).flip(1).cumsum(1).flip(1)
-
-
-class Uncausal(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(x, x, self.linear(x))
-
-
-class DetachedArgmax(Projection):
-    """Leaks through an index, which no gradient sees."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + x.detach().sum(-1).argmax(1)[:, None, None] / 100
-
-
-class WithinChunks(Projection):
-    """Leaks within chunks of 32 only."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (0, 0, 0, -x.shape[1] % 32)).unflatten(1, (-1, 32))
-        mean = padded.mean(2, keepdim=True).expand_as(padded)
-        return self.linear(x) + mean.flatten(1, 2)[:, : x.shape[1]]
-
-
-class BehindAZero(Projection):
-    """Leaks through a parameter that is zero at the start, and learns to open."""
-
-    def __init__(self, d_model: int, n_heads: int = 2) -> None:
-        super().__init__(d_model)
-        self.door = nn.Parameter(torch.zeros(d_model))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + self.door * x.roll(-1, 1)
-
-
-class InTrainingOnly(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + (x.roll(-1, 1) if self.training else 0)
-
-
-LEAKS = [Roll, MeanOverTime, ReversedCumsum, Uncausal, DetachedArgmax, WithinChunks, BehindAZero]
-
-
-@pytest.mark.parametrize("mixer", [*LEAKS, InTrainingOnly])
-def test_a_mixer_that_reads_the_future_is_rejected(mixer: type[nn.Module]) -> None:
-    problems = audit(mixer)
-    assert "causal_change" in problems
-    assert set(problems) <= {"causal_change", "causal_cut"}
+def test_a_leak_is_said_with_its_size_its_place_and_its_limit() -> None:
+    check = audit(Roll)["causal_change"]
+    assert check.measured is not None and check.limit is not None
+    assert check.measured > check.limit
+    assert "see" in check.detail and "limit 0.0001" in check.detail
 
 
 class KnowsTheLength(Projection):
@@ -112,58 +86,8 @@ class KnowsTheLength(Projection):
         return self.linear(x) * x.shape[1]
 
 
-def test_a_mixer_that_depends_on_the_length_is_rejected() -> None:
-    problems = audit(KnowsTheLength)
-    assert set(problems) == {"causal_cut"}
-    assert "depend on the length" in problems["causal_cut"]
-
-
-# What reads the other rows
-
-
-class BatchMean(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) - x.mean(0, keepdim=True)
-
-
-class BatchNorm(Projection):
-    """Looks at other rows in training, and at its running statistics otherwise."""
-
-    def __init__(self, d_model: int, n_heads: int = 2) -> None:
-        super().__init__(d_model)
-        self.norm = nn.BatchNorm1d(d_model)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.linear(x).flatten(0, 1)).view_as(x)
-
-
-@pytest.mark.parametrize("mixer", [BatchMean, BatchNorm])
-def test_a_mixer_that_reads_other_rows_is_rejected(mixer: type[nn.Module]) -> None:
-    assert "batch" in audit(mixer)
-
-
-# What breaks
-
-
-class NotANumber(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.linear(x) - 10).sqrt()
-
-
-def test_values_that_are_no_numbers_are_rejected() -> None:
-    assert "NaN or infinite" in audit(NotANumber)["finite"]
-
-
-class NaNInTheGradient(Projection):
-    """Masked after the exponential: the output is fine, its gradient is infinity times zero."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.linear(x)
-        return torch.where(z < 100, z, (1000 * z.abs()).exp())
-
-
-def test_gradients_that_are_no_numbers_are_rejected() -> None:
-    assert set(audit(NaNInTheGradient)) == {"gradients"}
+def test_a_mixer_that_depends_on_the_length_is_rejected_for_that_alone() -> None:
+    assert set(failed(KnowsTheLength)) == {"causal_cut"}
 
 
 class Truncates(Projection):
@@ -202,9 +126,9 @@ class Exits(Projection):
     ],
 )
 def test_a_wrong_output_is_rejected_in_words(mixer: type[nn.Module], detail: str) -> None:
-    problems = audit(mixer)
-    assert set(problems) == {"shapes"}
-    assert detail in problems["shapes"]
+    checks = audit(mixer)
+    assert list(checks) == ["builds", "shapes"]
+    assert detail in checks["shapes"].detail
 
 
 class CannotBeBuilt(nn.Module):
@@ -212,183 +136,153 @@ class CannotBeBuilt(nn.Module):
         raise ValueError("no")
 
 
-def test_a_mixer_that_cannot_be_built_is_rejected() -> None:
-    assert audit(CannotBeBuilt) == {"builds": "ValueError: no"}
+def test_of_a_mixer_that_cannot_be_built_nothing_else_is_said() -> None:
+    checks = audit(CannotBeBuilt)
+    assert list(checks) == ["builds"]
+    assert "ValueError: no" in checks["builds"].detail
 
 
-# What is not the same twice
-
-
-class Remembers(Projection):
-    """Keeps something of the last call."""
-
-    last: Tensor | float = 0.0
-
+class FailsWhenLong(Projection):
     def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(x) + self.last
-        self.last = x.mean().detach()
-        return y
-
-
-class Noise(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + torch.randn(())
-
-
-class InPlace(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            x.mul_(2)
+        if x.shape[1] > 1100:
+            raise MemoryError("too long")
         return self.linear(x)
 
 
-@pytest.mark.parametrize(
-    ("mixer", "detail"),
-    [
-        (Remembers, "a second call gives something else"),
-        (Noise, "a second call gives something else"),
-        (InPlace, "changes its input"),
-    ],
-)
-def test_a_mixer_that_is_no_function_is_rejected(mixer: type[nn.Module], detail: str) -> None:
-    assert detail in audit(mixer)["determinism"]
+def test_a_cost_that_cannot_be_counted_is_one_failure() -> None:
+    assert failed(FailsWhenLong) == {"growth": "MemoryError: too long"}
 
 
-class WrongStep(Projection):
-    def step(self, x_t: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        return 2 * self.linear(x_t), state
-
-
-def test_a_step_that_differs_from_forward_is_rejected() -> None:
-    assert set(audit(WrongStep)) == {"step"}
-
-
-# What is as it should be
-
-
-class WithAux(Projection):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.linear(x)
-        return y, y.square().mean()
-
-
-class Dropout(Projection):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(self.linear(x), 0.1, self.training)
-
-
-class Foreign(nn.Module):
-    """The layer interface of other libraries."""
-
-    def __init__(self, mode: str = "chunk", hidden_size: int = 99, num_heads: int = 4) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden_size, hidden_size)
-
-    def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None, None]:
-        return self.linear(hidden_states), None, None
-
-
-@pytest.mark.parametrize("mixer", [Projection, WithAux, Dropout, Foreign])
-def test_an_honest_mixer_passes(mixer: type[nn.Module]) -> None:
-    assert audit(mixer) == {}
-
-
-class Unused(Projection):
+class Spare(Projection):
     def __init__(self, d_model: int, n_heads: int = 2) -> None:
         super().__init__(d_model)
         self.spare = nn.Parameter(torch.ones(3))
 
 
-def test_parameters_without_a_gradient_are_named() -> None:
-    checks = {c.name: c for c in dynamic_checks(Unused, d_model=16, n_heads=2, seed=0)}
-    assert checks["gradients"].passed
-    assert checks["gradients"].detail == "no gradient reaches spare"
+def test_a_parameter_that_no_gradient_reaches_is_named() -> None:
+    assert failed(Spare) == {
+        "reached": "no gradient reaches spare; use or remove them, or freeze them"
+    }
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("path", HUMAN, ids=lambda path: path.stem)
-def test_human_baselines_pass(path: Path, seed: int) -> None:
-    source = path.read_text(encoding="utf-8")
-    module = types.ModuleType(path.stem)
-    exec(compile(source, str(path), "exec"), module.__dict__)
-    checks = static_checks(source) + dynamic_checks(module.Mixer, d_model=64, n_heads=2, seed=seed)
-    assert failed(checks) == {}
-    assert all(check.measured is not None and check.limit is not None for check in checks)
-    assert not any(check.detail for check in checks)
+class TurnsGradientsOff(Projection):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        torch.set_grad_enabled(False)
+        return y
 
 
-def test_an_audit_is_repeatable_and_leaves_the_random_numbers_alone() -> None:
-    module = types.ModuleType("gated_delta_net")
-    path = next(path for path in HUMAN if path.stem == "gated_delta_net")
-    exec(path.read_text(encoding="utf-8"), module.__dict__)
-    state = torch.get_rng_state()
-    first = dynamic_checks(module.Mixer, d_model=64, n_heads=2, seed=3)
-    assert first == dynamic_checks(module.Mixer, d_model=64, n_heads=2, seed=3)
-    assert torch.equal(torch.get_rng_state(), state)
+class WidensAll(Projection):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        return self.linear(x)
 
 
-# The text alone
+def test_switches_are_put_back() -> None:
+    assert "gradients was True, is False" in failed(TurnsGradientsOff)["side_effects"]
+    assert torch.is_grad_enabled()
+    assert failed(WidensAll)
+    assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_good_file_passes_with_numbers() -> None:
-    checks = static_checks(GOOD)
-    assert failed(checks) == {}
-    assert [c.name for c in checks] == ["size", "syntax", "class", "imports", "import_time"]
-    assert all(check.limit is not None and check.measured is not None for check in checks)
+# What it is measured with
 
 
 @pytest.mark.parametrize(
-    ("source", "name", "detail"),
+    ("count", "expected"),
     [
-        (GOOD + "import os\n", "imports", "line 7: os is imported"),
-        (GOOD + "        import subprocess as s\n", "imports", "line 7: subprocess is imported"),
-        (GOOD + "from . import secret\n", "imports", "line 7: . is imported"),
-        (GOOD + "f = __import__\n", "imports", "line 7: __import__ is imported"),
-        (GOOD + "torch.manual_seed(0)\n", "import_time", "line 7: expr statement runs at import"),
-        (GOOD + "x = torch.ones(3)\n", "import_time", "line 7: a constant is computed by a call"),
-        (GOOD + "for i in range(3): pass\n", "import_time", "line 7: for statement"),
-        (GOOD + "    y = print()\n", "import_time", "line 7: a constant is computed by a call"),
-        (GOOD + "def f(x=open('a')): pass\n", "import_time", "line 7: a default of f"),
-        (GOOD + "def g(f): ...\n@g\ndef f(): ...\n", "import_time", "line 8: a decorator"),
-        ("import torch\ndef f(:\n", "syntax", "line 2: invalid syntax"),
-        ("x = 1\0", "syntax", "null bytes"),
-        ("x = " + "-" * 90_000 + "1", "syntax", "line 1: "),
-        ("class Other:\n    pass\n", "class", "no class Mixer at the top level (classes here: Oth"),
-        ("class Mixer:\n    pass\n", "class", "line 1: class Mixer defines no forward"),
-        ("#" * (MAX_BYTES + 1), "size", f"{MAX_BYTES + 1} bytes"),
+        (lambda T: 7 * T + 300, 1.0),
+        (lambda T: T * T, 2.0),
+        (lambda T: T * T + 10_000 * T + 300, 2.0),
+        (lambda T: T**3 + T * T, 3.0),
+        (lambda T: T * int(T**0.5) + 500 * T, 1.5),
+        (lambda T: T * T.bit_length() + 5 * T, 1.2),
+        (lambda T: -(-T // 64) * 64, 1.0),
+        (lambda T: -(-T // 512) * 512, 1.0),
+        (lambda T: 3, 0.0),
     ],
 )
-def test_a_wrong_file_is_rejected_for_the_right_reason(source: str, name: str, detail: str) -> None:
-    problems = failed(static_checks(source))
-    assert set(problems) == {name}
-    assert detail in problems[name]
+def test_the_exponent_is_that_of_the_part_which_grows_fastest(count: Any, expected: float) -> None:
+    assert exponent([count(T) for T in (8, 32, 128, 512, 2048)]) == pytest.approx(
+        expected, abs=0.15
+    )
 
 
-def test_what_does_no_work_at_import_is_fine() -> None:
-    source = '''"""A docstring."""
-import math
-SIZES: dict[str, int] = {"a": -1}
-ACTIVATE = lambda x: x.relu()
-
-class Base(torch.nn.Module):
-    """A docstring."""
-    scale: float = 2.0
-    @torch.no_grad()
-    def f(self): ...
-    @property
-    def g(self): ...
-    def forward(self, x, eps=1e-6, *, other=None): ...
-
-class Mixer(Base):
-    pass
-
-if __name__ == "__main__":
-    print(Mixer(3))
-'''
-    assert failed(static_checks(source)) == {}
+@pytest.mark.parametrize("kind", KINDS)
+def test_inputs_depend_on_their_seed_and_not_on_the_draws_of_others(kind: str) -> None:
+    first = Inputs(8, seed=1)(kind, 3, 50)
+    torch.rand(5)
+    assert torch.equal(Inputs(8, seed=1)(kind, 3, 50), first)
+    assert not torch.equal(Inputs(8, seed=2)(kind, 3, 50), first)
+    assert first.shape == (3, 50, 8)
 
 
-def test_the_policy_may_allow_more_and_the_class_may_have_another_name() -> None:
-    source = GOOD.replace("Mixer", "Attention") + "import triton\n"
-    more = frozenset({"torch", "triton"})
-    assert failed(static_checks(source, more, class_name="Attention")) == {}
+def test_a_changed_future_leaves_the_past_alone() -> None:
+    inputs = Inputs(8, seed=0)
+    x, cuts = inputs("noise", 6, 40), inputs.cuts(6, 40)
+    changed = inputs.changed(x, cuts)
+    past = torch.arange(40) < cuts[:, None]
+    assert torch.equal(changed[past], x[past])
+    assert all(not torch.equal(a, b) for a, b in zip(changed, x, strict=True))
+
+
+# The job
+
+
+def request(**changed: Any) -> AuditRequest:
+    fields = {"mixer": HUMAN / "retnet.py", "suite": "tiny-2", "seed": 0} | changed
+    return AuditRequest.model_validate(fields)
+
+
+def verdict(**changed: Any) -> tuple[AuditOutcome, dict[str, Check]]:
+    outcome = AuditOutcome.model_validate(audit_mixer(request(**changed)))
+    return outcome, {check.name: check for check in outcome.checks}
+
+
+def test_the_job_gives_the_checks_and_the_size_of_the_model() -> None:
+    outcome, checks = verdict()
+    assert all(check.passed for check in outcome.checks)
+    assert outcome.ffn_width is not None and outcome.parameters is not None
+    assert "parameters_allowed" not in checks
+
+
+def test_a_model_above_the_parameters_of_the_policy_is_rejected() -> None:
+    outcome, checks = verdict(max_parameters=8_000)
+    check = checks["parameters_allowed"]
+    assert (check.passed, check.measured, check.limit) == (False, outcome.parameters, 8_000)
+    assert "budget.parameters" in check.detail
+    assert verdict(max_parameters=20_000)[1]["parameters_allowed"].passed
+
+
+def test_another_width_than_the_suites_has_no_parameter_budget() -> None:
+    outcome, checks = verdict(d_model=24, n_heads=3)
+    assert all(check.passed for check in outcome.checks)
+    assert "parameters" not in checks and outcome.ffn_width is None
+
+
+def test_what_is_quadratic_passes_only_where_it_may_be() -> None:
+    reference = HUMAN / "softmax_attention.py"
+    _, checks = verdict(mixer=reference)
+    assert {name for name, check in checks.items() if not check.passed} == {
+        "step_growth",
+        "flops_growth",
+        "work_growth",
+        "memory_growth",
+    }
+    allowed, _ = verdict(mixer=reference, quadratic=True)
+    assert all(check.passed for check in allowed.checks)
+
+
+def test_code_that_patches_torch_while_it_is_loaded_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "patches.py"
+    file.write_text(
+        (HUMAN / "retnet.py").read_text(encoding="utf-8")
+        + "\nloss = F.cross_entropy\nF.cross_entropy = lambda *a, **k: 0 * loss(*a, **k)\n",
+        encoding="utf-8",
+    )
+    original = torch.nn.functional.cross_entropy
+    try:
+        _, checks = verdict(mixer=file)
+    finally:
+        torch.nn.functional.cross_entropy = original
+    assert "torch.nn.functional.cross_entropy is another function" in checks["side_effects"].detail
