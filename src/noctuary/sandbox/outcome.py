@@ -87,7 +87,6 @@ class ProbeOutcome(Outcome):
     device: str | None
     gpu_memory_mb: int | None
     instruction_set: str
-    cores: int
 
 
 def read_outcome(folder: Path, shape: type[OutcomeT]) -> OutcomeT | None:

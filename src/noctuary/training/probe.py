@@ -1,6 +1,5 @@
 """What a worker process finds: its accelerator and its versions. For `noctuary doctor`."""
 
-import os
 from typing import Any
 
 import lightning
@@ -18,5 +17,4 @@ def probe() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else None,
         "gpu_memory_mb": torch.cuda.mem_get_info()[1] // 2**20 if cuda else None,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "cores": len(os.sched_getaffinity(0)),
     }
