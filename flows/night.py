@@ -3,7 +3,6 @@
 import datetime
 import functools
 from pathlib import Path
-from typing import cast
 
 from prefect import flow, get_client, tags
 from prefect.client.orchestration import SyncPrefectClient
@@ -76,7 +75,8 @@ def night(request: NightRequest) -> NightSummary | State:
             try:
                 if run.cycle.cycle_id not in done:
                     _may_begin(lab, run)
-                plan.finished(cast(CycleSummary, research_cycle(run)))
+                # what an earlier attempt finished comes back from its file, as plain JSON
+                plan.finished(CycleSummary.model_validate(research_cycle(run)))
             except Stopped as stop:
                 plan.stop(one_line(stop))
                 break

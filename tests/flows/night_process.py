@@ -14,6 +14,7 @@ TINY = """
 [training]
 suite = "tiny-2"
 seeds = 2
+test_salt = "public"
 [search]
 designs = 2
 """

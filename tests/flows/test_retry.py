@@ -38,7 +38,7 @@ def test_a_retry_executes_only_the_stage_that_failed(
     wait_for_event(lab, before, "night started")
     again = server.wait_for_end(night)
 
-    assert again["state_type"] == "COMPLETED", again["state"]
+    assert again["state_type"] == "COMPLETED", again["state"]["message"]
     assert executed(lab, before) == [(second, "publish")]
     assert trials_that_ran(lab, before) == []
     trials = trials_that_ran(lab)
