@@ -216,15 +216,16 @@ def say_end(lab: Lab, suite: str, summary: dict[str, Any], address: str) -> None
     highest = max((row["rung"] for row in standings), default=0)
     board = [row for row in standings if row["rung"] == highest]
     shown = [row for n, row in enumerate(board) if n < TOP_AT_THE_END or row["kind"] == "human"]
-    out.print(board_table(shown, f"leaderboard of {lab.root}"))
+    if shown:
+        out.print(board_table(shown, f"leaderboard of {lab.root}"))
     if hidden := len(board) - len(shown):
         out.print(f"{counted(hidden, 'design')} more, further down: noctuary leaderboard\n")
     for cycle in summary["cycles"]:
         out.print(f"cycle {cycle['number']}: {cycle['statement']}")
     tried = len({row["candidate_id"] for row in standings if row["kind"] == "design"})
-    out.print(
-        f"Leads, not discoveries: no interval is corrected for {counted(tried, 'design')} tried."
-    )
+    if tried:
+        designs_tried = counted(tried, "design")
+        out.print(f"Leads, not discoveries: no interval is corrected for {designs_tried} tried.")
     cycles, designs = summary["cycles"], sum(len(c["designs"]) for c in summary["cycles"])
     out.print(
         f"\n{counted(len(cycles), 'cycle')}, {counted(designs, 'new design')}; ended because "
