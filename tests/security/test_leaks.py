@@ -11,6 +11,7 @@ from random import Random
 import costs
 import honest
 import leaks
+import neighbours  # noqa: F401 - its mixers join those of `leaks`
 import pytest
 from torch import nn
 
