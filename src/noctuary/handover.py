@@ -1,9 +1,8 @@
 """Reading what a process with candidate code in it left: never more than agreed, never executed.
 
-A file is read where it is a regular one of no more than the expected size; a link is not
-followed. Covers bytes, arrays of floats, the sizes that the header of a safetensors file tells,
-and curves. Does not read weights: only the process that runs them does. Outcomes have schemas of
-their own (`sandbox.outcome`).
+Covers arrays of floats, the sizes that the header of a safetensors file tells, and curves; files
+are opened by `sandbox.reading`. Does not read weights: only the process that runs them does.
+Outcomes have schemas of their own (`sandbox.outcome`).
 """
 
 import contextlib
@@ -12,12 +11,12 @@ import io
 import json
 import math
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from noctuary.sandbox.reading import NotAsAgreed, open_regular, read_bounded
 from noctuary.scoring import Floats
 from noctuary.training.requests import FLOAT_TYPE
 
@@ -28,23 +27,6 @@ _ITEM_BYTES = {
     **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4},
     **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
 }
-
-
-class NotAsAgreed(ValueError):
-    """A file is missing, is no file, or holds something else than was agreed."""
-
-
-def read_bounded(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file.
-
-    Raises:
-        NotAsAgreed: there is none, or it is larger.
-    """
-    with _opened(path) as handle:
-        content = handle.read(most + 1)
-    if len(content) > most:
-        raise NotAsAgreed(f"{path.name} is larger than {most} bytes")
-    return content
 
 
 def read_floats(path: Path, count: int) -> Floats:
@@ -66,7 +48,7 @@ def weights_bytes(path: Path) -> int:
     Raises:
         NotAsAgreed: it is no such file, or its header does not describe what follows.
     """
-    with _opened(path) as handle:
+    with open_regular(path) as handle:
         size = os.fstat(handle.fileno()).st_size
         length = int.from_bytes(handle.read(8), "little")
         if length > MAX_HEADER_BYTES:
@@ -119,14 +101,3 @@ def _span(tensor: dict[str, Any]) -> tuple[int, int]:
     if end - begin != math.prod(shape) * _ITEM_BYTES[tensor["dtype"]]:
         raise ValueError("a tensor whose size is not that of its shape")
     return int(begin), int(end)
-
-
-def _opened(path: Path) -> io.BufferedReader:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise NotAsAgreed(f"{path.name} cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotAsAgreed(f"{path.name} is no regular file")
-    return os.fdopen(descriptor, "rb")

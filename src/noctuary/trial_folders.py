@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 
 from noctuary.domain import Trial, TrialSpec
-from noctuary.handover import NotAsAgreed, read_curve, read_floats
+from noctuary.handover import read_curve, read_floats
 from noctuary.jobs import discard
 from noctuary.lab import Lab, explaining_disk_errors, sync_folder, write_atomically
 from noctuary.sandbox.protocol import CHECKPOINT_FILES, OUTPUT_FILE
+from noctuary.sandbox.reading import NotAsAgreed
 from noctuary.training.requests import CURVE_FILE, LOSSES_FILE, SNAPSHOTS_FILE, WEIGHTS_FILE
 
 MAX_OUTPUT_BYTES = 2**16

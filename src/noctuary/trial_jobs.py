@@ -17,12 +17,13 @@ from noctuary.assignment import SNAPSHOTS, Assignment
 from noctuary.bench.tasks import Tokens
 from noctuary.config import TrainingSettings
 from noctuary.domain import Status, Trial
-from noctuary.handover import NotAsAgreed, read_floats, weights_bytes
+from noctuary.handover import read_floats, weights_bytes
 from noctuary.jobs import JobRunner, explain
 from noctuary.lab import explaining_disk_errors
 from noctuary.sandbox.limits import Limits
 from noctuary.sandbox.outcome import LogitsOutcome, OutcomeT, TrainOutcome
 from noctuary.sandbox.protocol import OUTPUT_FILE, JobEnd
+from noctuary.sandbox.reading import NotAsAgreed
 from noctuary.scoring import Floats
 from noctuary.training.requests import (
     INFERENCE_WRITES,

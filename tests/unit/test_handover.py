@@ -16,13 +16,12 @@ from safetensors.torch import save_file
 
 from noctuary.handover import (
     MAX_HEADER_BYTES,
-    NotAsAgreed,
-    read_bounded,
     read_curve,
     read_floats,
     weights_bytes,
 )
 from noctuary.sandbox.outcome import MAX_LINE, LogitsOutcome, Outcome, TrainOutcome, as_line
+from noctuary.sandbox.reading import NotAsAgreed, read_bounded
 
 TYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
 

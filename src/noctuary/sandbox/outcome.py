@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
 from noctuary.domain import Check, Status
-from noctuary.handover import read_bounded
 from noctuary.sandbox.protocol import OUTCOME_FILE
+from noctuary.sandbox.reading import read_bounded
 
 MAX_OUTCOME_BYTES = 2**20
 
