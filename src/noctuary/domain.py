@@ -21,6 +21,9 @@ Capability = Literal[
     "speed",
 ]
 Status = Literal["ok", "rejected", "diverged", "crashed", "timeout", "oom"]
+Move = Literal["insert", "mutate", "cross", "simplify", "interpolate", "draw", "ablate"]
+"""How a design came out of its parents; `space.operators` makes the moves."""
+Verdict = Literal["supported", "refuted", "open"]
 Axes = dict[str, str]
 """A point in the design space, as axis -> value; `space.genome.Genome` checks it."""
 
@@ -110,6 +113,26 @@ class Gap(Value):
         return content_id({"kind": "gap", **self.model_dump(mode="json")})
 
 
+class GapOutcome(Value):
+    """What became of a gap once the designs that take it up were trained.
+
+    Attributes:
+        cycle: number of the cycle whose trials decide.
+        effect, low, high: of the design that speaks most for the gap, difference in score to the
+            best human baseline with its 95 % interval; None where nothing was measured.
+        n: independent observations behind the interval.
+    """
+
+    gap_id: str
+    cycle: int
+    verdict: Verdict
+    effect: float | None
+    low: float | None
+    high: float | None
+    n: int
+    statement: str
+
+
 class Candidate(Value):
     """One mixer file that can be audited and trained: a human baseline or a design.
 
@@ -133,7 +156,8 @@ class Design(Value):
 
     Attributes:
         design_id: hash of the canonical source; the candidate's id as well.
-        operator: what made it from its parents, in words.
+        move: the operator that made it from its parents.
+        operator: the same in words, with what it changed.
         parents: design ids or human candidate ids.
         findings: ids of the findings that steered the choice of gap or parents.
     """
@@ -143,6 +167,7 @@ class Design(Value):
     axes: Axes
     source: str
     motivation: str
+    move: Move
     operator: str
     parents: tuple[str, ...]
     gap_id: str
@@ -237,8 +262,9 @@ class Finding(Value):
     """What the trials say, in one number with its interval, and in words.
 
     Attributes:
-        kind: `comparison` of a design with a baseline, or `mechanism` effect.
-        subject: a candidate id, or a mechanism.
+        kind: `comparison` of a design with a baseline; `mechanism` effect; `interaction` of two
+            mechanisms, written `a+b`; `ablation` of a design that lost one of its parts.
+        subject: a candidate id, or mechanisms.
         baseline: the candidate id or mechanism compared against.
         task: a task, or `all` for the mean over the tasks of the suite.
         rung: where the trials were run.
@@ -248,7 +274,7 @@ class Finding(Value):
     """
 
     cycle: int
-    kind: Literal["comparison", "mechanism"]
+    kind: Literal["comparison", "mechanism", "interaction", "ablation"]
     subject: str
     baseline: str
     task: str

@@ -63,12 +63,17 @@ def _policy(connection: "DuckDBPyConnection") -> None:
     connection.execute(_schema("0005_policy"))
 
 
+def _search(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0006_search"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "tables", _tables),
     Migration(2, "student_t", _student_t),
     Migration(3, "leaderboard", _leaderboard),
     Migration(4, "rungs", _rungs),
     Migration(5, "policy", _policy),
+    Migration(6, "search", _search),
 )
 
 

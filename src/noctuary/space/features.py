@@ -1,0 +1,28 @@
+"""Genomes as numbers: one column for each mechanism of the space, one where a genome has it.
+
+Covers the order of the columns, which everything that learns from designs shares.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noctuary.space.genome import Genome
+from noctuary.space.mechanisms import AXES, mechanism
+
+MECHANISMS: tuple[str, ...] = tuple(
+    mechanism(axis, value) for axis, values in AXES.items() for value in values
+)
+"""All mechanisms, in the order of the axes and their values."""
+
+COLUMN: dict[str, int] = {name: column for column, name in enumerate(MECHANISMS)}
+"""mechanism -> its column."""
+
+
+def encoded(genomes: Sequence[Genome]) -> NDArray[np.float64]:
+    """Return the mechanisms of each genome, (n, mechanisms): 1 where it has one, else 0."""
+    points = np.zeros((len(genomes), len(MECHANISMS)))
+    for row, genome in enumerate(genomes):
+        points[row, [COLUMN[name] for name in genome.mechanisms]] = 1.0
+    return points
