@@ -28,7 +28,7 @@ from noctuary.plan import rung_seeds, suite_of
 from noctuary.report.panel import task_scores
 from noctuary.sandbox.launcher import Launcher, usable_cores
 from noctuary.space.naming import design_name
-from noctuary.space.operators import every_genome
+from noctuary.space.operators import draw
 from noctuary.space.render import render
 from noctuary.trials import Workshop
 
@@ -41,7 +41,8 @@ def random_designs(lab: Lab, count: int, seed: int) -> list[Candidate]:
     folder = lab.root / "random"
     folder.mkdir(exist_ok=True)
     made = []
-    for genome in random.Random(seed).sample(every_genome(), count):
+    rng = random.Random(seed)
+    for genome in (draw(rng)[0] for _ in range(count)):
         path = folder / f"{design_name(genome)}.py"
         source = render(genome, name=path.stem, idea="A random point of the space.", sources=[])
         write_atomically(path, source)

@@ -12,13 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "silu",
-    "decay": "none",
     "update": "delta",
     "beta_range": "double",
-    "short_conv": "conv4",
+    "feature_map": "silu",
     "qk_norm": "l2",
-    "output_gate": "none",
+    "short_conv": "conv4",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel

@@ -15,7 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GENOME = None
+GENOME = {
+    "update": "delta",
+    "delta_steps": "two",
+    "beta_range": "double",
+    "feature_map": "silu",
+    "qk_norm": "l2",
+    "short_conv": "conv4",
+    "output_norm": "rms",
+}
 CHUNK = 16  # tokens that are worked on in parallel
 
 
@@ -87,7 +95,8 @@ class Mixer(nn.Module):
         if d_model % n_heads:
             raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
         self.n_heads, self.n_householder = n_heads, n_householder
-        width = (1 + 2 * n_householder) * d_model
+        self.widths = (d_model, n_householder * d_model, n_householder * d_model)  # of q, k and v
+        width = sum(self.widths)
         self.qkv = nn.Linear(d_model, width, bias=False)
         self.conv = nn.Parameter(torch.empty(4, width).uniform_(-0.5, 0.5))
         self.beta = nn.Linear(d_model, n_heads * n_householder, bias=False)
@@ -96,9 +105,9 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., (1 + 2 n) D) into q (..., H, 1, K), and k and v, each (..., H, n, K)."""
-        n = self.n_householder
-        qkv = F.silu(widened(qkv)).unflatten(-1, (self.n_heads, 1 + 2 * n, -1))
-        q, k, v = qkv.split((1, n, n), -2)
+        q, k, v = F.silu(widened(qkv)).split(self.widths, -1)
+        q = q.unflatten(-1, (self.n_heads, 1, -1))
+        k, v = (z.unflatten(-1, (self.n_heads, self.n_householder, -1)) for z in (k, v))
         scale = q.shape[-1] ** -0.5
         return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
 

@@ -14,14 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "silu",
-    "decay": "scalar",
     "update": "delta",
     "beta_range": "unit",
-    "short_conv": "conv4",
+    "decay": "scalar",
+    "decay_form": "softplus",
+    "decay_init": "spread",
+    "feature_map": "silu",
     "qk_norm": "l2",
-    "output_gate": "silu",
+    "short_conv": "conv4",
     "output_norm": "rms",
+    "output_gate": "silu",
 }
 CHUNK = 32  # tokens that are worked on in parallel
 

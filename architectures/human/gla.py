@@ -15,14 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "identity",
     "decay": "vector",
-    "update": "additive",
-    "beta_range": "none",
-    "short_conv": "none",
-    "qk_norm": "none",
-    "output_gate": "silu",
+    "decay_form": "sigmoid16",
+    "decay_init": "plain",
     "output_norm": "rms",
+    "output_gate": "silu",
 }
 CHUNK = 16  # tokens that are worked on in parallel
 

@@ -16,7 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GENOME = None
+GENOME = {
+    "input_gate": "complement",
+    "decay": "vector",
+    "decay_form": "bounded",
+    "decay_init": "spread",
+    "feature_map": "silu",
+    "output_norm": "rms_all",
+}
 CHUNK = 16  # tokens that are worked on in parallel
 
 
@@ -81,15 +88,15 @@ class Mixer(nn.Module):
         if d_model % n_heads:
             raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}")
         self.n_heads = n_heads
-        self.qfv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         below = torch.logspace(0, -2, d_model // n_heads + 1)[1:]  # 1 - bound, at least 0.01
         self.bound = nn.Parameter(torch.logit(1 - below).repeat(n_heads))
         self.norm = nn.RMSNorm(d_model, eps=1e-6)
         self.out = nn.Linear(d_model, d_model, bias=False)
 
-    def heads(self, qfv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k, v and the log of the forget gate, each (..., H, K)."""
-        q, f, v = widened(qfv).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
+        q, f, v = widened(qkv).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         below = torch.sigmoid(-self.bound).view(self.n_heads, -1)  # 1 - bound
         k = below * torch.sigmoid(-f)  # 1 - alpha, as a product, in which small ones keep digits
         log_alpha = torch.log1p(-k.clamp(max=1 - 1e-7))  # finite where the gate is closed
@@ -103,7 +110,7 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        heads = self.heads(self.qfv(padded))
+        heads = self.heads(self.qkv(padded))
         q, k, v, log_alpha = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
             g = log_alpha.cumsum(-2)  # log decay since the chunk began
@@ -117,7 +124,7 @@ class Mixer(nn.Module):
 
     def step(self, x_t: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mix one token, (B, D) -> (B, D); the state is S."""
-        q, k, v, log_alpha = self.heads(self.qfv(x_t))  # (B, H, K)
+        q, k, v, log_alpha = self.heads(self.qkv(x_t))  # (B, H, K)
         S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state  # (B, H, K, K)
         S = log_alpha.exp().unsqueeze(-1) * S
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)

@@ -15,7 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GENOME = None
+GENOME = {
+    "update": "delta",
+    "beta_range": "unit",
+    "decay": "vector",
+    "decay_form": "softplus",
+    "decay_init": "spread",
+    "feature_map": "silu",
+    "qk_norm": "l2",
+    "short_conv": "conv4",
+    "output_norm": "rms",
+    "output_gate": "sigmoid",
+    "gate_rank": "low",
+}
 CHUNK = 16  # tokens that are worked on in parallel
 
 

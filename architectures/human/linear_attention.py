@@ -16,12 +16,6 @@ from torch import Tensor, nn
 
 GENOME = {
     "feature_map": "elu",
-    "decay": "none",
-    "update": "additive",
-    "beta_range": "none",
-    "short_conv": "none",
-    "qk_norm": "none",
-    "output_gate": "none",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel

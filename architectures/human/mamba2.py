@@ -18,7 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GENOME = None
+GENOME = {
+    "input_gate": "step",
+    "decay": "scalar",
+    "decay_form": "softplus",
+    "decay_init": "random",
+    "feature_map": "silu",
+    "short_conv": "conv4_bias",
+    "value_skip": "skip",
+    "output_norm": "rms",
+    "output_gate": "silu",
+    "gate_place": "before",
+}
 CHUNK = 32  # tokens that are worked on in parallel
 
 

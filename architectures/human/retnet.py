@@ -14,14 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "identity",
     "decay": "fixed",
-    "update": "additive",
-    "beta_range": "none",
-    "short_conv": "none",
-    "qk_norm": "none",
-    "output_gate": "silu",
+    "decay_init": "spread",
     "output_norm": "rms",
+    "output_gate": "silu",
 }
 CHUNK = 32  # tokens that are worked on in parallel
 

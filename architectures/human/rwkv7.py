@@ -17,7 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GENOME = None
+GENOME = {
+    "update": "general_delta",
+    "beta_range": "unit",
+    "decay": "vector",
+    "decay_form": "exponential",
+    "decay_init": "spread",
+    "token_shift": "blend",
+    "value_skip": "bonus",
+    "output_norm": "group",
+    "output_gate": "linear",
+    "gate_rank": "low",
+}
 CHUNK = 16  # tokens that are worked on in parallel
 FASTEST = math.e**-0.5  # the log decay of a token is above -FASTEST
 
@@ -69,8 +80,8 @@ class Mixer(nn.Module):
     S_t = (diag(w_t) - (a_t * kappa_t) kappa_t^T) S_(t-1) + k_t v_t^T
     o_t = S_t^T r_t
     x'_t = x_t + mu (x_(t-1) - x_t), with a mu for each of r, k, v, w, a and the gate
-    r, v: a projection of x'
-    kappa, k: p = W_k x'_t, then an L2 norm of xi p, and p (1 + eta (a_t - 1))
+    r, p, v: a projection of x', by W_q, W_k and W_v
+    kappa, k: an L2 norm of xi p, and p (1 + eta (a_t - 1))
     w_t = exp(-e^(-1/2) sigmoid(W_2 tanh(W_1 x'_t) + b)), one per channel of k
     a_t = sigmoid(W_4 W_3 x'_t + b), one per channel of k
     y_t = W_o ((groupnorm(o_t) + (r_t . rho k_t) v_t) * W_6 sigmoid(W_5 x'_t))
@@ -84,21 +95,22 @@ class Mixer(nn.Module):
         K = d_model // n_heads
         # From channels that see the present alone to channels that see the token before alone.
         self.mu = nn.Parameter(torch.linspace(0, 1, d_model).repeat(6, 1))
-        self.rkv = nn.Parameter(torch.empty(3, d_model, d_model))
-        nn.init.uniform_(self.rkv, -(d_model**-0.5), d_model**-0.5)
+        self.q = nn.Linear(d_model, d_model, bias=False)
+        self.k = nn.Linear(d_model, d_model, bias=False)
+        self.v = nn.Linear(d_model, d_model, bias=False)
         self.decay = nn.Sequential(
             nn.Linear(d_model, 16, bias=False), nn.Tanh(), nn.Linear(16, d_model)
         )
         # In each head w starts between 0.998, for the first channel, and 0.85, for the last.
         self.decay[2].bias = nn.Parameter(torch.linspace(-6, -1, K).repeat(n_heads))
         self.rate = nn.Sequential(nn.Linear(d_model, 16, bias=False), nn.Linear(16, d_model))
-        self.gate = nn.Sequential(
-            nn.Linear(d_model, 16, bias=False), nn.Sigmoid(), nn.Linear(16, d_model, bias=False)
-        )
         self.xi = nn.Parameter(torch.ones(n_heads, K))
         self.eta = nn.Parameter(torch.ones(n_heads, K))
         self.rho = nn.Parameter(torch.zeros(n_heads, K))
         self.norm = nn.GroupNorm(n_heads, d_model, eps=1e-5 * K)
+        self.gate = nn.Sequential(
+            nn.Linear(d_model, 16, bias=False), nn.Sigmoid(), nn.Linear(16, d_model, bias=False)
+        )
         self.out = nn.Linear(d_model, d_model, bias=False)
 
     def heads(self, x: Tensor, before: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -106,14 +118,12 @@ class Mixer(nn.Module):
 
         x is (..., D); before is the same, one token earlier.
         """
-        mu = self.mu.view(6, *(1,) * (x.ndim - 1), -1)
-        rkv, rest = torch.addcmul(x, mu, before - x).split(3)  # (3, ..., D)
-        for_w, for_a, for_gate = rest.unbind(0)
-        rkv = widened(rkv.flatten(1, -2) @ self.rkv)  # (3, tokens, D)
-        r, p, v = rkv.view(3, *x.shape[:-1], self.n_heads, -1).unbind(0)
+        change = before - x
+        for_r, for_k, for_v, for_w, for_a, for_gate = (x + mu * change for mu in self.mu)
         log_w = -FASTEST * widened(self.decay(for_w)).sigmoid()
         a = widened(self.rate(for_a)).sigmoid()
-        log_w, a = (z.unflatten(-1, (self.n_heads, -1)) for z in (log_w, a))
+        r, p, v = widened(self.q(for_r)), widened(self.k(for_k)), widened(self.v(for_v))
+        r, p, v, log_w, a = (z.unflatten(-1, (self.n_heads, -1)) for z in (r, p, v, log_w, a))
         kappa = self.xi * p
         kappa = kappa * torch.rsqrt(kappa.square().sum(-1, keepdim=True) + 1e-6)
         k = p * (1 + self.eta * (a - 1))

@@ -14,6 +14,7 @@ from noctuary.canonical import ID_LENGTH, MAX_BYTES, parsed, source_id
 from noctuary.domain import Axes, Candidate, Design
 from noctuary.errors import UsageError
 from noctuary.lab import Lab, shipped, write_atomically
+from noctuary.space.genome import Genome
 
 REFERENCE = "softmax_attention"
 """Quadratic in T: shown beside the others, never the baseline that a design must beat."""
@@ -112,13 +113,18 @@ def read_source(path: Path) -> bytes:
 
 
 def genome_of(source: str) -> Axes | None:
-    """Return the literal `GENOME` of a mixer file, or None where it has none."""
+    """Return all axes of the point in the design space that the literal `GENOME` of a file names.
+
+    None where it has none, or where what it says is no genome.
+    """
     for node in parsed(source).body:
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == "GENOME" for target in node.targets
         ):
-            value = ast.literal_eval(node.value)
-            return {str(axis): str(choice) for axis, choice in value.items()} if value else None
+            try:
+                return Genome.model_validate(ast.literal_eval(node.value)).axes
+            except ValueError:  # of pydantic's, and of what is no literal
+                return None
     return None
 
 

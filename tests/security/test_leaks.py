@@ -19,11 +19,12 @@ from noctuary.archive.rows import REFERENCES
 from noctuary.audit.dynamic import dynamic_checks
 from noctuary.space.genome import Genome
 from noctuary.space.naming import design_name
-from noctuary.space.operators import every_genome
+from noctuary.space.operators import draw
 from noctuary.space.render import render
 
 HUMAN = sorted((Path(__file__).parents[2] / "architectures" / "human").rglob("*.py"))
-GENOMES = Random(4).sample(every_genome(), 40)
+RANDOM = Random(4)
+GENOMES = [draw(RANDOM)[0] for _ in range(40)]
 FEW_GENOMES = GENOMES[:12]
 SEEDS = range(20)
 

@@ -1,15 +1,13 @@
 """The reading of a mixer file: no false alarms, its class, and what it does when it is imported."""
 
-import random
 from pathlib import Path
 
 import pytest
 from mixer_texts import GOOD, below, failed
+from rendered_mixers import random_genomes, rendered
 
 from noctuary.audit.static import static_checks
 from noctuary.lab import shipped
-from noctuary.space.operators import every_genome
-from noctuary.space.render import render
 
 HUMAN = sorted((shipped("architectures")).rglob("*.py"))
 NAMES = ["size", "text", "syntax", "complexity", "class", "imports", "import_time", "names"]
@@ -24,10 +22,8 @@ def test_human_mixers_pass(path: Path) -> None:
 
 
 def test_renderings_of_the_grammar_pass() -> None:
-    genomes = random.Random(4).sample(list(every_genome()), 200)
-    for genome in genomes:
-        source = render(genome, name="a name", idea="an idea", sources=["arxiv:2406.06484"])
-        assert failed(static_checks(source)) == {}, genome
+    for genome in random_genomes(60, seed=4):
+        assert failed(static_checks(rendered(genome))) == {}, genome
 
 
 def test_a_good_file_passes_with_numbers() -> None:

@@ -1,7 +1,7 @@
 """HGRN2, Mamba-2 and Based against slow twins that go from token to token.
 
 Covers values and gradients, `step`, long sequences with gates at both ends, lower precision, and
-size. That every human file is a mixer of its genome is in `test_mixers`.
+size. That every human file is a mixer of its genome is in `test_round_trip`.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def hgrn2_twin(mixer: Any, x: Tensor) -> Tensor:
     B, T, D = x.shape
     H = mixer.n_heads
     K = D // H
-    q, f, v = (z.reshape(B, T, H, K) for z in mixer.qfv(x).chunk(3, -1))
+    q, f, v = (z.reshape(B, T, H, K) for z in mixer.qkv(x).chunk(3, -1))
     bound = torch.sigmoid(mixer.bound).reshape(H, K)
     alpha = bound + (1 - bound) * torch.sigmoid(f)
     S = x.new_zeros(B, H, K, K)
@@ -78,7 +78,7 @@ def all_features(x: Tensor) -> Tensor:
 def turned(x: Tensor, mixer: Any) -> Tensor:
     """Turn (B, W, H, K), the positions of a window, as complex numbers: (B, W, H, K / 2)."""
     half = x.shape[-1] // 2
-    turns = torch.complex(mixer.cos, mixer.sin)[: x.shape[1], None]
+    turns = torch.complex(mixer.window.cos, mixer.window.sin)[: x.shape[1], None]
     return torch.complex(x[..., :half], x[..., half:]) * turns
 
 
@@ -86,9 +86,9 @@ def based_twin(mixer: Any, x: Tensor) -> Tensor:
     B, T, D = x.shape
     H = mixer.n_heads
     K = D // H
-    q, k, v = mixer.taylor_qkv(x).split((8 * H, 8 * H, D), -1)
+    q, k, v = mixer.qkv(x).split((8 * H, 8 * H, D), -1)
     q, k, v = (z.reshape(B, T, H, -1) for z in (q / 8**0.5, k, v))
-    local_q, local_k, local_v = (z.reshape(B, T, H, K) for z in mixer.window_qkv(x).chunk(3, -1))
+    local_q, local_k, local_v = (z.reshape(B, T, H, K) for z in mixer.window.qkv(x).chunk(3, -1))
     sums, weights = x.new_zeros(B, H, 73, K), x.new_zeros(B, H, 73)
     reads = []
     for t in range(T):
@@ -184,19 +184,19 @@ def with_extremes(name: str) -> Any:
     mixer = mixer_class(name)(16, 2)
     with torch.no_grad():
         if name == "hgrn2":
-            mixer.qfv.weight[16:32].mul_(100)
+            mixer.qkv.weight[16:32].mul_(100)
             mixer.bound[::2] = -40
         elif name == "mamba2":
             mixer.dt.weight.mul_(40)
         else:
-            mixer.taylor_qkv.weight[:32].mul_(10)
-            mixer.window_qkv.weight[:32].mul_(10)
+            mixer.qkv.weight[:32].mul_(10)
+            mixer.window.qkv.weight[:32].mul_(10)
     return mixer
 
 
 def forget_gates(name: str, mixer: Any, x: Tensor) -> Tensor:
     if name == "hgrn2":
-        return mixer.heads(mixer.qfv(x))[3].exp()
+        return mixer.heads(mixer.qkv(x))[3].exp()
     return mixer.log_decay(mixer.step_size(x)).exp()
 
 
@@ -205,7 +205,7 @@ def test_long_sequences_with_gates_at_both_ends_stay_right(name: str) -> None:
     mixer = with_extremes(name)
     x = torch.randn(1, 4096, 16, requires_grad=True)
     if name == "based":
-        assert mixer.taylor_qkv(x)[..., :32].abs().max() > 10
+        assert mixer.qkv(x)[..., :32].abs().max() > 10
     else:
         alpha = forget_gates(name, mixer, x)
         assert alpha.min() < 2e-7

@@ -1,8 +1,8 @@
-"""The delta family among the human mixers, against naive twins: what DeltaNet's genomes leave out.
+"""The delta family among the human mixers, against naive twins of each paper's own.
 
 A twin runs the paper's recurrence one token at a time, from the parameters of the mixer. Covers
-Kimi delta attention, DeltaProduct and RWKV-7, which no genome describes, and the rendered Gated
-DeltaNet with negative eigenvalues, which shares their questions.
+Kimi delta attention, DeltaProduct, RWKV-7, and Gated DeltaNet with negative eigenvalues, which
+shares their questions. That they are what their genomes render to is in `test_round_trip`.
 """
 
 import types
@@ -86,8 +86,8 @@ def delta_product(mixer: Any, x: Tensor) -> Tensor:
     B, T, D = x.shape
     H, n = mixer.n_heads, mixer.n_householder
     K = D // H
-    per_head = convolved(mixer, x).view(B, T, H, 1 + 2 * n, K)
-    q, k, v = (per_head[..., i, :] for i in (slice(1), slice(1, 1 + n), slice(1 + n, None)))
+    q, k, v = convolved(mixer, x).split((D, n * D, n * D), -1)
+    q, k, v = q.view(B, T, H, 1, K), k.view(B, T, H, n, K), v.view(B, T, H, n, K)
     q, k = normalised(q), normalised(k)
     beta = 2 * torch.sigmoid(mixer.beta(x)).view(B, T, H, n)
     S, reads = x.new_zeros(B, H, K, K), []
@@ -106,7 +106,7 @@ def rwkv7(mixer: Any, x: Tensor) -> Tensor:
     K = D // H
     before = torch.cat((torch.zeros_like(x[:, :1]), x[:, :-1]), 1)
     x_r, x_k, x_v, x_w, x_a, x_g = (x + mu * (before - x) for mu in mixer.mu)
-    r, p, v = ((z @ W).view(B, T, H, K) for z, W in zip((x_r, x_k, x_v), mixer.rkv, strict=True))
+    r, p, v = (z.view(B, T, H, K) for z in (mixer.q(x_r), mixer.k(x_k), mixer.v(x_v)))
     w = torch.exp(-torch.exp(x.new_tensor(-0.5)) * torch.sigmoid(mixer.decay(x_w))).view(B, T, H, K)
     a = torch.sigmoid(mixer.rate(x_a)).view(B, T, H, K)
     kappa = normalised(p * mixer.xi)

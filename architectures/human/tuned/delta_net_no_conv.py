@@ -15,13 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "silu",
-    "decay": "none",
     "update": "delta",
     "beta_range": "unit",
-    "short_conv": "none",
+    "feature_map": "silu",
     "qk_norm": "l2",
-    "output_gate": "none",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel
@@ -79,6 +76,7 @@ class Mixer(nn.Module):
     S_t = (I - beta_t k_t k_t^T) S_(t-1) + beta_t k_t v_t^T
     o_t = S_t^T q_t / sqrt(K)
     q, k: a projection, then silu(.), then an L2 norm
+    v: a projection
     beta_t = sigmoid(W_b x_t), one per head
     y_t = W_o rms(o_t)
     """
@@ -95,8 +93,7 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = qkv.unbind(-3)
+        q, k, v = widened(qkv).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         q, k = F.silu(q), F.silu(k)
         scale = q.shape[-1] ** -0.5
         return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
@@ -113,8 +110,8 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        qkv = self.heads(self.qkv(padded))
-        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        heads = self.heads(self.qkv(padded))
+        q, k, v = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
             reads = (q @ k.mT).tril()  # (B, H, N, C, C)
@@ -123,7 +120,7 @@ class Mixer(nn.Module):
             # before it: a unit lower triangular system. Its solution is linear in the chunk's
             # starting state S, written = values - keys S.
             right = beta * torch.cat((v, k), -1)
-            solved = TriangularSolve.apply(beta * overlaps, right)  # values, keys: (..., C, 2 K)
+            solved = TriangularSolve.apply(beta * overlaps, right)  # (..., C, 2 K)
             write, erase = (k.mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
             eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
             states = chunk_states(eye - erase, write)  # (B, H, N, K, K)
@@ -135,7 +132,7 @@ class Mixer(nn.Module):
     def step(self, x_t: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mix one token, (B, D) -> (B, D); the state is S."""
         q, k, v = self.heads(self.qkv(x_t))  # (B, H, K)
-        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state  # (B, H, K, K)
+        S = k.new_zeros(*k.shape, v.shape[-1]) if state is None else state  # (B, H, K, K)
         recalled = (k.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         v = self.write_strength(x_t) * (v - recalled)
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)

@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "silu",
-    "decay": "scalar",
     "update": "delta",
     "beta_range": "unit",
-    "short_conv": "conv4",
+    "decay": "scalar",
+    "decay_form": "softplus",
+    "decay_init": "spread",
+    "feature_map": "silu",
     "qk_norm": "l2",
-    "output_gate": "none",
+    "short_conv": "conv4",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel
@@ -47,6 +48,15 @@ def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
 def inverse_norm(x: Tensor) -> Tensor:
     """Return one over the L2 norm of the last axis: (..., K) -> (..., 1)."""
     return torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+
+
+def sums_between(log_alpha: Tensor) -> Tensor:
+    """Return the sum of log decays after j up to i, 0 where j >= i: (..., C, 1) -> (..., C, C).
+
+    Each is a sum of its own: a difference of two running sums loses its digits once a gate closed.
+    """
+    C = log_alpha.shape[-2]
+    return log_alpha.expand(*log_alpha.shape[:-1], C).tril(-1).cumsum(-2)
 
 
 class TriangularSolve(torch.autograd.Function):
@@ -86,8 +96,8 @@ class Mixer(nn.Module):
     S_t = (I - beta_t k_t k_t^T) alpha_t S_(t-1) + beta_t k_t v_t^T
     o_t = S_t^T q_t / sqrt(K)
     q, k: a projection, then a causal convolution of width 4, then silu(.), then an L2 norm
-    v:    a projection, then a causal convolution of width 4, then silu(.)
-    alpha_t = exp(-exp(log_rate) softplus(W_a x_t + decay_bias)), one per head
+    v: a projection, then a causal convolution of width 4, then silu(.)
+    alpha_t = exp(-rate softplus(W_a x_t + b)), one per head, with a learnt rate per head
     beta_t = sigmoid(W_b x_t), one per head
     y_t = W_o rms(o_t)
     """
@@ -109,15 +119,14 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = qkv.unbind(-3)
+        q, k, v = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         scale = q.shape[-1] ** -0.5
         return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
 
     def log_decay(self, x: Tensor) -> Tensor:
         """Log of the forget gate alpha of each head: (..., D) -> (..., H, 1)."""
-        rate = self.log_rate.exp() * F.softplus(widened(self.decay(x)) + self.decay_bias)
-        return -rate.unsqueeze(-1)
+        logits = widened(self.decay(x)) + self.decay_bias
+        return -(self.log_rate.exp() * F.softplus(logits)).unsqueeze(-1)
 
     def write_strength(self, x: Tensor) -> Tensor:
         """Return beta of each head, in (0, 1): (..., D) -> (..., H, 1)."""
@@ -131,24 +140,21 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
-        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        heads = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
         log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, 1)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
-            g = log_alpha.cumsum(-2)  # log decay since the chunk began
-            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
-            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., 1, 1)
-
-            # from j to i, masked before exp so that nothing overflows: (..., C, C)
-            between = (g - g.mT).tril().exp().tril()
+            between = sums_between(log_alpha).exp().tril()  # from j to i, (..., C, C)
+            from_start, to_end = log_alpha.cumsum(-2).exp(), between[..., -1:, :].mT
+            whole = from_start[..., -1:, :]  # decay over a chunk, (..., 1, 1)
             reads = q @ k.mT * between  # (B, H, N, C, C)
             overlaps = k @ k.mT * between
             # What each token really writes, v minus what its key recalls, depends on the tokens
             # before it: a unit lower triangular system. Its solution is linear in the chunk's
             # starting state S, written = values - keys S.
             right = beta * torch.cat((v, k * from_start), -1)
-            solved = TriangularSolve.apply(beta * overlaps, right)  # values, keys: (..., C, 2 K)
+            solved = TriangularSolve.apply(beta * overlaps, right)  # (..., C, 2 K)
             write, erase = ((k * to_end).mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
             eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
             states = chunk_states(whole * eye - erase, write)  # (B, H, N, K, K)
@@ -157,15 +163,13 @@ class Mixer(nn.Module):
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
-    def step(
-        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(self, x_t: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
         """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
         qkv = self.qkv(x_t)
         recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
-        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, channels)
         q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
-        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = k.new_zeros(*k.shape, v.shape[-1]) if state is None else state[0]  # (B, H, K, K)
         S = self.log_decay(x_t).exp().unsqueeze(-1) * S
         recalled = (k.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         v = self.write_strength(x_t) * (v - recalled)

@@ -1,4 +1,5 @@
-"""kimi_delta_no_gate: kimi_delta reduced to its recurrence: a gate per channel, no output gate.
+"""kimi_delta_no_gate: kimi_delta reduced to its recurrence: gates per channel as in GLA, no output
+gate.
 
 A human baseline in a form that suits small models and short training, so that a new design is
 not held against a rival that was never tuned.
@@ -16,13 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "silu",
-    "decay": "vector",
     "update": "delta",
     "beta_range": "unit",
-    "short_conv": "conv4",
+    "decay": "vector",
+    "decay_form": "sigmoid16",
+    "decay_init": "plain",
+    "feature_map": "silu",
     "qk_norm": "l2",
-    "output_gate": "none",
+    "short_conv": "conv4",
     "output_norm": "rms",
 }
 CHUNK = 16  # tokens that are worked on in parallel
@@ -112,7 +114,7 @@ class Mixer(nn.Module):
     S_t = (I - beta_t k_t k_t^T) diag(alpha_t) S_(t-1) + beta_t k_t v_t^T
     o_t = S_t^T q_t / sqrt(K)
     q, k: a projection, then a causal convolution of width 4, then silu(.), then an L2 norm
-    v:    a projection, then a causal convolution of width 4, then silu(.)
+    v: a projection, then a causal convolution of width 4, then silu(.)
     alpha_t = sigmoid(W_2 W_1 x_t + b)^(1/16), one per channel of k
     beta_t = sigmoid(W_b x_t), one per head
     y_t = W_o rms(o_t)
@@ -132,14 +134,14 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = qkv.unbind(-3)
+        q, k, v = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         scale = q.shape[-1] ** -0.5
         return q * (scale * inverse_norm(q)), k * inverse_norm(k), v
 
     def log_decay(self, x: Tensor) -> Tensor:
         """Log of the forget gate alpha of each channel of k: (..., D) -> (..., H, K)."""
-        return F.logsigmoid(widened(self.decay(x))).unflatten(-1, (self.n_heads, -1)) / 16
+        logits = widened(self.decay(x)).unflatten(-1, (self.n_heads, -1))
+        return F.logsigmoid(logits) / 16
 
     def write_strength(self, x: Tensor) -> Tensor:
         """Return beta of each head, in (0, 1): (..., D) -> (..., H, 1)."""
@@ -153,21 +155,20 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
-        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        heads = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         beta = into_chunks(self.write_strength(padded))  # (B, H, N, C, 1)
         log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, K)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
             g = log_alpha.cumsum(-2)  # log decay since the chunk began
             from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
             whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., K, 1)
-
             reads, overlaps = decayed_products(torch.stack((q, k)), k, g)  # (B, H, N, C, C)
             # What each token really writes, v minus what its key recalls, depends on the tokens
             # before it: a unit lower triangular system. Its solution is linear in the chunk's
             # starting state S, written = values - keys S.
             right = beta * torch.cat((v, k * from_start), -1)
-            solved = TriangularSolve.apply(beta * overlaps, right)  # values, keys: (..., C, 2 K)
+            solved = TriangularSolve.apply(beta * overlaps, right)  # (..., C, 2 K)
             write, erase = ((k * to_end).mT @ solved).chunk(2, -1)  # (B, H, N, K, K)
             eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
             states = chunk_states(whole * eye - erase, write)  # (B, H, N, K, K)
@@ -176,15 +177,13 @@ class Mixer(nn.Module):
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
-    def step(
-        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(self, x_t: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
         """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
         qkv = self.qkv(x_t)
         recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
-        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, channels)
         q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
-        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = k.new_zeros(*k.shape, v.shape[-1]) if state is None else state[0]  # (B, H, K, K)
         S = self.log_decay(x_t).exp().unsqueeze(-1) * S
         recalled = (k.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         v = self.write_strength(x_t) * (v - recalled)

@@ -17,12 +17,7 @@ from torch import Tensor, nn
 
 GENOME = {
     "feature_map": "elu",
-    "decay": "none",
-    "update": "additive",
-    "beta_range": "none",
     "short_conv": "conv4",
-    "qk_norm": "none",
-    "output_gate": "none",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel
@@ -50,7 +45,7 @@ class Mixer(nn.Module):
     S_t = S_(t-1) + k_t v_t^T
     o_t = S_t^T q_t / sqrt(K)
     q, k: a projection, then a causal convolution of width 4, then elu(.) + 1
-    v:    a projection, then a causal convolution of width 4, then silu(.)
+    v: a projection, then a causal convolution of width 4, then silu(.)
     y_t = W_o rms(o_t)
     """
 
@@ -66,12 +61,10 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = qkv.unbind(-3)
+        q, k, v = widened(qkv).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         v = F.silu(v)
         q, k = F.elu(q) + 1, F.elu(k) + 1
-        scale = q.shape[-1] ** -0.5
-        return q * scale, k, v
+        return q * q.shape[-1] ** -0.5, k, v
 
     def merge(self, o: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -81,8 +74,8 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
-        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        heads = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
             reads = (q @ k.mT).tril()  # (B, H, N, C, C)
             # Each chunk starts from the sum of what the chunks before it wrote.
@@ -92,15 +85,13 @@ class Mixer(nn.Module):
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
-    def step(
-        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(self, x_t: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
         """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
         qkv = self.qkv(x_t)
         recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
-        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, channels)
         q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
-        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = k.new_zeros(*k.shape, v.shape[-1]) if state is None else state[0]  # (B, H, K, K)
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
         o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)
         return self.merge(o), (S, window[:, 1:])

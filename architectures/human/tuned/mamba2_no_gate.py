@@ -17,13 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "silu",
     "decay": "scalar",
-    "update": "additive",
-    "beta_range": "none",
+    "decay_form": "softplus",
+    "decay_init": "spread",
+    "feature_map": "silu",
     "short_conv": "conv4",
-    "qk_norm": "none",
-    "output_gate": "none",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel
@@ -45,6 +43,15 @@ def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(x, weight.T[:, None, None], groups=x.shape[1]).squeeze(2).mT
 
 
+def sums_between(log_alpha: Tensor) -> Tensor:
+    """Return the sum of log decays after j up to i, 0 where j >= i: (..., C, 1) -> (..., C, C).
+
+    Each is a sum of its own: a difference of two running sums loses its digits once a gate closed.
+    """
+    C = log_alpha.shape[-2]
+    return log_alpha.expand(*log_alpha.shape[:-1], C).tril(-1).cumsum(-2)
+
+
 def chunk_states(keep: Tensor, write: Tensor) -> Tensor:
     """Return the state at the start of each chunk, S <- keep S + write: (B, H, N, K, K)."""
     keeps, writes = keep.unbind(2), write.unbind(2)  # N of (B, H, K, K), keep broadcasts
@@ -60,8 +67,8 @@ class Mixer(nn.Module):
     S_t = alpha_t S_(t-1) + k_t v_t^T
     o_t = S_t^T q_t / sqrt(K)
     q, k: a projection, then a causal convolution of width 4, then silu(.)
-    v:    a projection, then a causal convolution of width 4, then silu(.)
-    alpha_t = exp(-exp(log_rate) softplus(W_a x_t + decay_bias)), one per head
+    v: a projection, then a causal convolution of width 4, then silu(.)
+    alpha_t = exp(-rate softplus(W_a x_t + b)), one per head, with a learnt rate per head
     y_t = W_o rms(o_t)
     """
 
@@ -81,15 +88,13 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = qkv.unbind(-3)
-        scale = q.shape[-1] ** -0.5
-        return q * scale, k, v
+        q, k, v = F.silu(widened(qkv)).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
+        return q * q.shape[-1] ** -0.5, k, v
 
     def log_decay(self, x: Tensor) -> Tensor:
         """Log of the forget gate alpha of each head: (..., D) -> (..., H, 1)."""
-        rate = self.log_rate.exp() * F.softplus(widened(self.decay(x)) + self.decay_bias)
-        return -rate.unsqueeze(-1)
+        logits = widened(self.decay(x)) + self.decay_bias
+        return -(self.log_rate.exp() * F.softplus(logits)).unsqueeze(-1)
 
     def merge(self, o: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -99,16 +104,13 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
-        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        heads = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         log_alpha = into_chunks(self.log_decay(padded))  # (B, H, N, C, 1)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
-            g = log_alpha.cumsum(-2)  # log decay since the chunk began
-            from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
-            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., 1, 1)
-
-            # from j to i, masked before exp so that nothing overflows: (..., C, C)
-            between = (g - g.mT).tril().exp().tril()
+            between = sums_between(log_alpha).exp().tril()  # from j to i, (..., C, C)
+            from_start, to_end = log_alpha.cumsum(-2).exp(), between[..., -1:, :].mT
+            whole = from_start[..., -1:, :]  # decay over a chunk, (..., 1, 1)
             reads = q @ k.mT * between  # (B, H, N, C, C)
             write = (k * to_end).mT @ v  # (B, H, N, K, K)
             states = chunk_states(whole, write)
@@ -116,15 +118,13 @@ class Mixer(nn.Module):
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
-    def step(
-        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(self, x_t: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
         """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
         qkv = self.qkv(x_t)
         recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
-        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, channels)
         q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
-        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = k.new_zeros(*k.shape, v.shape[-1]) if state is None else state[0]  # (B, H, K, K)
         S = self.log_decay(x_t).exp().unsqueeze(-1) * S
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
         o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)

@@ -16,13 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GENOME = {
-    "feature_map": "identity",
     "decay": "fixed",
-    "update": "additive",
-    "beta_range": "none",
+    "decay_init": "spread",
     "short_conv": "conv4",
-    "qk_norm": "none",
-    "output_gate": "none",
     "output_norm": "rms",
 }
 CHUNK = 32  # tokens that are worked on in parallel
@@ -59,7 +55,7 @@ class Mixer(nn.Module):
     S_t = gamma S_(t-1) + k_t v_t^T
     o_t = S_t^T q_t / sqrt(K)
     q, k: a projection, then a causal convolution of width 4
-    v:    a projection, then a causal convolution of width 4, then silu(.)
+    v: a projection, then a causal convolution of width 4, then silu(.)
     gamma = 1 - 2^(-5 - h) for head h
     y_t = W_o rms(o_t)
     """
@@ -79,11 +75,9 @@ class Mixer(nn.Module):
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split (..., 3 D) into q, k and v, each (..., H, K)."""
-        qkv = widened(qkv).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = qkv.unbind(-3)
+        q, k, v = widened(qkv).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         v = F.silu(v)
-        scale = q.shape[-1] ** -0.5
-        return q * scale, k, v
+        return q * q.shape[-1] ** -0.5, k, v
 
     def merge(self, o: Tensor) -> Tensor:
         """Join the heads' reads (..., H, K) into the output (..., D)."""
@@ -93,15 +87,13 @@ class Mixer(nn.Module):
         """Mix all tokens, (B, T, D) -> (B, T, D), chunk by chunk."""
         T = x.shape[1]
         padded = F.pad(x, (0, 0, 0, -T % CHUNK))
-        qkv = self.heads(causal_conv(self.qkv(padded), self.conv))
-        q, k, v = (into_chunks(z) for z in qkv)  # (B, H, N, C, K)
+        heads = self.heads(causal_conv(self.qkv(padded), self.conv))
+        q, k, v = (into_chunks(z) for z in heads)  # (B, H, N, C, K)
         with torch.autocast(x.device.type, enabled=False):  # bf16 forgets what a state sums up
             g = self.g  # log decay since the chunk began, (H, 1, C, 1)
             from_start, to_end = g.exp(), (g[..., -1:, :] - g).exp()
-            whole = from_start[..., -1:, :].mT  # decay over a chunk, (..., 1, 1)
-
-            # from j to i, masked before exp so that nothing overflows: (..., C, C)
-            between = (g - g.mT).tril().exp().tril()
+            whole = from_start[..., -1:, :]  # decay over a chunk, (..., 1, 1)
+            between = (g - g.mT).tril().exp().tril()  # from j to i, (..., C, C)
             reads = q @ k.mT * between  # (B, H, N, C, C)
             write = (k * to_end).mT @ v  # (B, H, N, K, K)
             states = chunk_states(whole.expand_as(write), write)
@@ -109,15 +101,13 @@ class Mixer(nn.Module):
         o = o.movedim(1, 3).flatten(1, 2)[:, :T]  # (B, T, H, K)
         return self.merge(o)
 
-    def step(
-        self, x_t: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(self, x_t: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
         """Mix one token, (B, D) -> (B, D); the state is S and the last three qkv."""
         qkv = self.qkv(x_t)
         recent = qkv.new_zeros(len(qkv), 3, qkv.shape[-1]) if state is None else state[1]
-        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, 3 D)
+        window = torch.cat((recent, qkv.unsqueeze(1)), 1)  # (B, 4, channels)
         q, k, v = self.heads((window * self.conv).sum(1))  # (B, H, K)
-        S = q.new_zeros(*q.shape, q.shape[-1]) if state is None else state[0]  # (B, H, K, K)
+        S = k.new_zeros(*k.shape, v.shape[-1]) if state is None else state[0]  # (B, H, K, K)
         S = self.g[:, :, 0].exp() * S
         S = S + k.unsqueeze(-1) * v.unsqueeze(-2)
         o = (q.unsqueeze(-1) * S).sum(-2)  # (B, H, K)

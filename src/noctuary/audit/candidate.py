@@ -3,6 +3,7 @@
 Runs in a sandboxed process. The static half runs outside, before this one is started.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from noctuary.audit.dynamic import dynamic_checks
 from noctuary.audit.settings import Settings
 from noctuary.bench.suite import ModelShape, suite_by_name
 from noctuary.domain import Check
+from noctuary.training.arguments import takes_layer
 from noctuary.training.model import SizeMismatch, load_mixer, solve_ffn_width
 
 
@@ -51,18 +53,43 @@ def audit_mixer(request: AuditRequest) -> dict[str, Any]:
     )
     before = Settings.now()  # before the file's code runs
     mixer_class = load_mixer(request.mixer, request.class_name)
-    checks = dynamic_checks(
-        mixer_class,
-        d_model=shape.d_model,
-        n_heads=shape.n_heads,
-        seed=request.seed,
-        quadratic=request.quadratic,
-        before=before,
+    layers = range(shape.n_layers) if takes_layer(mixer_class) else range(1)
+    checks = worst_of(
+        [
+            dynamic_checks(
+                mixer_class,
+                d_model=shape.d_model,
+                n_heads=shape.n_heads,
+                seed=request.seed,
+                layer_idx=layer_idx,
+                quadratic=request.quadratic,
+                before=before,
+            )
+            for layer_idx in layers
+        ]
     )
     if not checks[0].passed or shape.d_model != suites.d_model:
         return _outcome(checks, None, None)
     sizes, width, parameters = _sizes(mixer_class, shape, request.max_parameters)
     return _outcome(checks + sizes, width, parameters)
+
+
+def worst_of(layers: Sequence[tuple[Check, ...]]) -> tuple[Check, ...]:
+    """Return each check from the layer that fares worst; what fails says in which layer it does."""
+    if len(layers) == 1:
+        return layers[0]
+    worst: dict[str, Check] = {}
+    for layer, checks in enumerate(layers):
+        for check in checks:
+            known = worst.get(check.name)
+            if known is None or (known.passed and _rank(check) > _rank(known)):
+                said = check.detail if check.passed else f"in layer {layer}: {check.detail}"
+                worst[check.name] = check.model_copy(update={"detail": said})
+    return tuple(worst.values())
+
+
+def _rank(check: Check) -> tuple[bool, float]:
+    return not check.passed, check.measured or 0.0
 
 
 def _sizes(

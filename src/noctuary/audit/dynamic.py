@@ -20,6 +20,7 @@ from noctuary.audit.inputs import Inputs
 from noctuary.audit.settings import Settings
 from noctuary.audit.subject import TOLERANCE, Measured, Subject, build_subjects, check
 from noctuary.domain import Check
+from noctuary.training.model import build_mixer
 
 
 def dynamic_checks(
@@ -28,6 +29,7 @@ def dynamic_checks(
     d_model: int,
     n_heads: int,
     seed: int,
+    layer_idx: int = 0,
     quadratic: bool = False,
     before: Settings | None = None,
 ) -> tuple[Check, ...]:
@@ -37,31 +39,27 @@ def dynamic_checks(
     are left out.
 
     Args:
+        layer_idx: the layer whose mixer it is; classes that ask for it are told.
         quadratic: whether its cost may grow with the square of the length.
         before: how the process was before the mixer's file was loaded.
     """
     before = before or Settings.now()
+    build = partial(build_mixer, mixer_class, d_model, n_heads, layer_idx)
     with torch.random.fork_rng(devices=[]):
         try:
-            return _checks(mixer_class, d_model, n_heads, seed, quadratic, before)
+            return _checks(build, Inputs(d_model, seed), seed, quadratic, before)
         finally:
             before.restore()
 
 
 def _checks(
-    mixer_class: type[nn.Module],
-    d_model: int,
-    n_heads: int,
-    seed: int,
-    quadratic: bool,
-    before: Settings,
+    build: Callable[[], nn.Module], inputs: Inputs, seed: int, quadratic: bool, before: Settings
 ) -> tuple[Check, ...]:
-    inputs = Inputs(d_model, seed)
     subjects: list[Subject] = []
     first: list[soundness.FirstCalls] = []
 
-    def build() -> Measured:
-        subjects.extend(build_subjects(mixer_class, d_model, n_heads, seed))
+    def builds() -> Measured:
+        subjects.extend(build_subjects(build, seed))
         return 0, ""
 
     def shapes() -> Measured:
@@ -69,7 +67,7 @@ def _checks(
         first.append(soundness.FirstCalls.of(subjects, inputs))
         return measured
 
-    checks = [check("builds", 0, build)]
+    checks = [check("builds", 0, builds)]
     if checks[-1].passed:
         checks.append(check("shapes", 0, shapes))
     if not checks[-1].passed:
@@ -83,7 +81,7 @@ def _checks(
         "batch": (TOLERANCE, lambda: causality.other_rows(subjects, inputs)),
         "determinism": (
             TOLERANCE,
-            lambda: soundness.determinism(subjects, first[0], mixer_class, n_heads, inputs),
+            lambda: soundness.determinism(subjects, first[0], build, inputs),
         ),
         "step": (stepping.TOLERANCE, lambda: stepping.step_and_forward(subjects, inputs)),
     }

@@ -5,6 +5,7 @@ is reached by a gradient, whether the same comes out twice, and what a call leav
 not cover what it computes (`causality`) or at what cost (`growth`).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from noctuary.audit.inputs import LOUD, Inputs
 from noctuary.audit.settings import Settings
 from noctuary.audit.subject import TOLERANCE, Measured, Subject, Worst, difference
-from noctuary.training.model import build_mixer, count_parameters
+from noctuary.training.model import count_parameters
 
 LENGTHS = (1, 2, 7, 33, 64, 100, 513)
 BATCH = 3
@@ -116,8 +117,7 @@ class FirstCalls(NamedTuple):
 def determinism(
     subjects: list[Subject],
     first_calls: FirstCalls,
-    mixer_class: type[nn.Module],
-    n_heads: int,
+    build: Callable[[], nn.Module],
     inputs: Inputs,
 ) -> Measured:
     """Call it again after other inputs, with other random numbers; build it again."""
@@ -147,7 +147,7 @@ def determinism(
     built = []
     for _ in range(2):
         torch.default_generator.manual_seed(subjects[0].seed)
-        module = build_mixer(mixer_class, inputs.d_model, n_heads).eval()
+        module = build().eval()
         with torch.no_grad():
             built.append(subjects[0]._replace(module=module)(x))
     worst.see(difference(*built), "another mixer of the same seed gives something else")

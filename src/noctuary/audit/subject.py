@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from noctuary.domain import Check
-from noctuary.training.model import build_mixer
 
 TOLERANCE = 1e-4
 """Largest change, relative to outputs of size one or larger, that passes for rounding."""
@@ -63,9 +62,7 @@ class Subject(NamedTuple):
             return difference(self(x, self.seed + 1), self(x)) > TOLERANCE
 
 
-def build_subjects(
-    mixer_class: type[nn.Module], d_model: int, n_heads: int, seed: int
-) -> list[Subject]:
+def build_subjects(build: Callable[[], nn.Module], seed: int) -> list[Subject]:
     """Return the mixer as initialised, and twice with other parameters.
 
     What starts closed may be opened by training, so each parameter is once moved from where it
@@ -76,7 +73,7 @@ def build_subjects(
     modules = []
     for _ in range(3):
         torch.default_generator.manual_seed(seed)
-        modules.append(build_mixer(mixer_class, d_model, n_heads).eval())
+        modules.append(build().eval())
     initialised, moved, anew = modules
     with torch.no_grad():
         for a, b in zip(moved.parameters(), anew.parameters(), strict=True):

@@ -34,16 +34,7 @@ def _form(
     return TunedForm(name, published, change, source, Genome.model_validate({**base, **axes}))
 
 
-_ADDITIVE = {
-    "feature_map": "identity",
-    "decay": "none",
-    "update": "additive",
-    "beta_range": "none",
-    "short_conv": "conv4",
-    "qk_norm": "none",
-    "output_gate": "none",
-    "output_norm": "rms",
-}
+_ADDITIVE = {"short_conv": "conv4", "output_norm": "rms"}
 _DELTA = {
     **_ADDITIVE,
     "feature_map": "silu",
@@ -51,6 +42,8 @@ _DELTA = {
     "beta_range": "unit",
     "qk_norm": "l2",
 }
+_SCALAR = {"decay": "scalar", "decay_form": "softplus", "decay_init": "spread"}
+_VECTOR = {"decay": "vector", "decay_form": "sigmoid16", "decay_init": "plain"}
 
 TUNED: tuple[TunedForm, ...] = (
     _form(
@@ -68,23 +61,22 @@ TUNED: tuple[TunedForm, ...] = (
         "2307.08621",
         _ADDITIVE,
         decay="fixed",
+        decay_init="spread",
     ),
     _form(
         "gla_conv",
         "gla",
         "with a short convolution and without its output gate",
         "2312.06635",
-        _ADDITIVE,
-        decay="vector",
+        {**_ADDITIVE, **_VECTOR},
     ),
     _form(
         "mamba2_no_gate",
         "mamba2",
         "reduced to its recurrence: a scalar gate per head, no output gate, no skip",
         "2405.21060",
-        _ADDITIVE,
+        {**_ADDITIVE, **_SCALAR},
         feature_map="silu",
-        decay="scalar",
     ),
     _form(
         "delta_net_no_conv",
@@ -99,34 +91,31 @@ TUNED: tuple[TunedForm, ...] = (
         "gated_delta_net",
         "without its output gate",
         "2412.06464",
-        _DELTA,
-        decay="scalar",
+        {**_DELTA, **_SCALAR},
     ),
     _form(
         "gated_delta_net_identity_gate",
         "gated_delta_net",
         "with an output gate that starts as the identity",
         "2412.06464",
-        _DELTA,
-        decay="scalar",
-        output_gate="identity",
+        {**_DELTA, **_SCALAR},
+        output_gate="sigmoid",
+        gate_init="open",
     ),
     _form(
         "gated_delta_net_neg_no_gate",
         "gated_delta_net_neg",
         "without its output gate",
         "2411.12537",
-        _DELTA,
-        decay="scalar",
+        {**_DELTA, **_SCALAR},
         beta_range="double",
     ),
     _form(
         "kimi_delta_no_gate",
         "kimi_delta",
-        "reduced to its recurrence: a gate per channel, no output gate",
+        "reduced to its recurrence: gates per channel as in GLA, no output gate",
         "2510.26692",
-        _DELTA,
-        decay="vector",
+        {**_DELTA, **_VECTOR},
     ),
 )
 

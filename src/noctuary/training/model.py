@@ -8,6 +8,7 @@ Does not judge the mixer (`audit`).
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -68,13 +69,15 @@ def _modules_of(module: ModuleType) -> str:
     return ", ".join(found) or "none"
 
 
-def build_mixer(mixer_class: type[nn.Module], d_model: int, n_heads: int) -> nn.Module:
-    """Return a mixer by the contract, or by the layer interface of foreign modules.
+def build_mixer(
+    mixer_class: type[nn.Module], d_model: int, n_heads: int, layer_idx: int = 0
+) -> nn.Module:
+    """Return a layer's mixer by the contract, or by the layer interface of foreign modules.
 
     Raises:
         DoesNotFit: the class cannot be built so; the message says what it was given.
     """
-    in_place, named = mixer_arguments(mixer_class, d_model, n_heads)
+    in_place, named = mixer_arguments(mixer_class, d_model, n_heads, layer_idx)
     try:
         mixer = mixer_class(*in_place, **named)
     except MISFITS as error:
@@ -141,8 +144,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, shape.d_model)
         self.blocks = nn.ModuleList(
-            Block(build_mixer(mixer_class, shape.d_model, shape.n_heads), shape.d_model, ffn_width)
-            for _ in range(shape.n_layers)
+            Block(mixer, shape.d_model, ffn_width) for mixer in _mixers(mixer_class, shape)
         )
         self.norm = nn.RMSNorm(shape.d_model)
         self.head = nn.Linear(shape.d_model, vocab_size, bias=False)
@@ -157,6 +159,12 @@ class SequenceModel(nn.Module):
         return self.head(self.norm(x)), auxiliary
 
 
+def _mixers(mixer_class: type[nn.Module], shape: ModelShape) -> Iterator[nn.Module]:
+    """Build the mixer of each layer in turn."""
+    for layer in range(shape.n_layers):
+        yield build_mixer(mixer_class, shape.d_model, shape.n_heads, layer)
+
+
 def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
@@ -167,15 +175,15 @@ def solve_ffn_width(mixer_class: type[nn.Module], shape: ModelShape) -> tuple[in
     Raises:
         SizeMismatch: the mixer leaves no room, or no width comes within the tolerance.
     """
-    mixer = count_parameters(build_mixer(mixer_class, shape.d_model, shape.n_heads))
+    mixers = sum(count_parameters(mixer) for mixer in _mixers(mixer_class, shape))
     # a block has its mixer, two norms of D, and two matrices of D x width; plus the last norm
-    fixed = shape.n_layers * (mixer + 2 * shape.d_model) + shape.d_model
+    fixed = mixers + (2 * shape.n_layers + 1) * shape.d_model
     per_width = shape.n_layers * 2 * shape.d_model
     width = round((shape.parameter_budget - fixed) / per_width)
     if width < 1:
         raise SizeMismatch(
-            f"the mixer has {mixer} parameters a layer, which leaves no room for a feed-forward "
-            f"layer in a budget of {shape.parameter_budget}"
+            f"the mixers of {shape.n_layers} layers have {mixers} parameters, which leaves no room "
+            f"for feed-forward layers in a budget of {shape.parameter_budget}"
         )
     total = fixed + per_width * width
     if abs(total - shape.parameter_budget) > shape.tolerance * shape.parameter_budget:
