@@ -2,7 +2,10 @@
 
 Covers reading and checking: every paper and insight is valid, every mechanism exists, every
 design is a point of the design space, nothing is there twice. Does not cover where the file lies
-or what Semantic Scholar adds to it.
+or what other sources add to it.
+
+The file says of a design only what is not the plainest choice, as a mixer file does, and of more
+than twenty authors the first ten.
 """
 
 import json
@@ -26,7 +29,8 @@ def read_snapshot(path: Path) -> tuple[tuple[Paper, ...], tuple[Insight, ...]]:
     """Return the papers of a snapshot, ordered by id, and their insights in the same order.
 
     The file holds `{"papers": [...]}`; each entry has the fields of `Paper`, and `insights`, a
-    list with the fields of `Insight` except for the evidence, which is the paper itself.
+    list with the fields of `Insight` except for the evidence, which is the paper itself. Designs
+    come back with all their axes.
 
     Raises:
         UsageError: the file cannot be read, is not JSON, or holds what is not valid; names the
@@ -82,7 +86,7 @@ def _read_entry(
             Insight.model_validate({**note, "evidence": paper.paper_id}) for note in notes
         )
         if paper.axes is not None:
-            Genome.model_validate(paper.axes)
+            paper = paper.model_copy(update={"axes": Genome.model_validate(paper.axes).axes})
     except ValidationError as error:
         problems.extend(f"{place}: {problem}" for problem in _in_words(error))
         return None
