@@ -4,163 +4,87 @@ Covers what the service does on its bad days. Nothing here measures time: a serv
 answers would hang the test instead.
 """
 
-import json
+import datetime
 import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from collections.abc import Iterator
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from literature_server import (
+    FOUND,
+    TOO_MANY,
+    Clock,
+    Reply,
+    Service,
+    drips,
+    finds,
+    floods,
+    hangs,
+    hangs_up,
+    sends,
+    sends_json,
+    serving,
+)
 
-from noctuary.config import LiteratureSettings
-from noctuary.literature.fetch import Literature, read_literature
-from noctuary.literature.semantic_scholar import Answer, search
-
-SNAPSHOT = Path(__file__).parents[2] / "data" / "snapshot" / "papers.json"
-FOUND = {
-    "paperId": "649def34f8be52c8b66281af98ae884c09aef38b",
-    "externalIds": {"ArXiv": "2605.22791", "CorpusId": 1},
-    "title": "Gated DeltaNet-2",
-    "abstract": "We decouple erase and write in the delta rule.",
-    "venue": "arXiv.org",
-    "year": 2026,
-    "authors": [{"authorId": "1", "name": "Ali Hatamizadeh"}, {"authorId": "2", "name": "Y Choi"}],
-}
-Reply = Callable[["Handler"], None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Gives the server's replies in turn, the last one again and again."""
-
-    server: "Service"
-
-    def do_GET(self) -> None:
-        replies = self.server.replies
-        number = min(len(self.server.seen), len(replies) - 1)
-        self.server.seen.append((self.path, dict(self.headers.items())))
-        replies[number](self)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-class Service(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies: list[Reply] = []
-        self.seen: list[tuple[str, dict[str, str]]] = []
-        self.closing = threading.Event()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/graph/v1"
+from noctuary.domain import Paper
+from noctuary.literature.cache import Question
+from noctuary.literature.semantic_scholar import SemanticScholar
+from noctuary.literature.transport import Unanswered
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as server:
         yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
-def sends(status: int, body: bytes, headers: dict[str, str] | None = None) -> Reply:
-    def reply(handler: Handler) -> None:
-        handler.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return reply
+def question(**changes: Any) -> Question:
+    content = {"source": "semantic_scholar", "kind": "search", "words": "delta rule", "limit": 20}
+    return Question.model_validate({**content, **changes})
 
 
-def sends_json(content: Any, status: int = 200) -> Reply:
-    return sends(status, json.dumps(content).encode())
-
-
-def finds(*entries: Any) -> Reply:
-    return sends_json({"total": len(entries), "offset": 0, "data": list(entries)})
-
-
-def hangs(handler: Handler) -> None:
-    handler.server.closing.wait(30)
-
-
-def drips(handler: Handler) -> None:
-    """Send a byte now and then, so that no single read ever times out."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100000")
-    handler.end_headers()
-    while not handler.server.closing.wait(0.02):
-        try:
-            handler.wfile.write(b" ")
-        except OSError:
-            return
-
-
-def hangs_up(handler: Handler) -> None:
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-TOO_MANY = sends_json({"message": "Too Many Requests", "code": "429"}, 429)
-
-
-class Clock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.waits: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.waits.append(seconds)
-
-
-def ask(service: Service, *replies: Reply, patience: float = 15.0, **more: Any) -> Answer:
+def ask(
+    service: Service,
+    *replies: Reply,
+    patience: float = 15.0,
+    key: str | None = None,
+    asked: Question | None = None,
+) -> tuple[Paper, ...]:
+    """Return the papers of an answer, for which nobody waits in earnest."""
     service.replies = list(replies)
     clock = Clock()
-    answer = search(
-        service.endpoint, "delta rule", 20, patience, clock=clock, sleep=clock.sleep, **more
-    )
-    assert clock.now <= patience
-    return answer
+    client = SemanticScholar(service.endpoint, patience, key=key, clock=clock, sleep=clock.sleep)
+    try:
+        return tuple(found.paper for found in client.answer(asked or question()))
+    finally:
+        assert clock.now <= patience
+
+
+def problem(service: Service, *replies: Reply, **more: Any) -> str:
+    with pytest.raises(Unanswered) as caught:
+        ask(service, *replies, **more)
+    return str(caught.value)
 
 
 def test_reads_what_semantic_scholar_sends(service: Service) -> None:
-    answer = ask(service, finds(FOUND))
-    assert answer.problem == ""
-    (paper,) = answer.papers
+    (paper,) = ask(service, finds(FOUND))
     assert paper.paper_id == "arxiv:2605.22791"
+    assert paper.identifiers == ("arxiv:2605.22791", f"s2:{FOUND['paperId']}", "corpus:1")
     assert paper.title == "Gated DeltaNet-2"
     assert paper.authors == ("Ali Hatamizadeh", "Y Choi")
     assert (paper.year, paper.venue, paper.account) == (2026, "arXiv.org", "")
-    assert "update=delta" in paper.mechanisms
     assert paper.source == "semantic_scholar"
 
 
 def test_asks_as_documented(service: Service) -> None:
-    service.replies = [finds()]
-    answer = search(service.endpoint + "/", "q&k norm #1 = ü", 7, 15.0, api_key="secret")
-    assert answer == Answer(())
-    ((path, headers),) = service.seen
+    words = "q&k norm #1 = ü"
+    assert ask(service, finds(), key="secret", asked=question(words=words, limit=7)) == ()
+    ((path, headers, _),) = service.seen
     asked = parse_qs(urlsplit(path).query)
     assert urlsplit(path).path == "/graph/v1/paper/search"
-    assert asked["query"] == ["q&k norm #1 = ü"]
+    assert asked["query"] == [words]
     assert asked["limit"] == ["7"]
     assert {"title", "authors", "year", "abstract"} <= set(asked["fields"][0].split(","))
     assert headers["x-api-key"] == "secret"
@@ -168,7 +92,69 @@ def test_asks_as_documented(service: Service) -> None:
 
 def test_asks_without_key_where_there_is_none(service: Service) -> None:
     ask(service, finds(FOUND))
-    assert "x-api-key" not in service.seen[0][1]
+    assert "x-api-key" not in service.seen[0].headers
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "reply"),
+    [
+        ("batch", "/graph/v1/paper/batch", sends_json([FOUND, None])),
+        (
+            "citations",
+            "/graph/v1/paper/ARXIV:2406.06484/citations",
+            finds({"citingPaper": FOUND, "isInfluential": True}),
+        ),
+        (
+            "references",
+            "/graph/v1/paper/ARXIV:2406.06484/references",
+            finds({"citedPaper": FOUND}, {"citedPaper": {"paperId": None, "title": None}}),
+        ),
+        (
+            "recommendations",
+            "/recommendations/v1/papers/forpaper/ARXIV:2406.06484",
+            sends_json({"recommendedPapers": [FOUND]}),
+        ),
+    ],
+)
+def test_asks_about_papers(service: Service, kind: str, path: str, reply: Reply) -> None:
+    asked = question(kind=kind, words="", papers=("arxiv:2406.06484",))
+    (paper,) = ask(service, TOO_MANY, reply, key="secret", asked=asked)
+    assert paper.title == "Gated DeltaNet-2"
+    for seen in service.seen:
+        assert urlsplit(seen.path).path == path
+        assert seen.headers["x-api-key"] == "secret"
+        assert seen.body == ({"ids": ["ARXIV:2406.06484"]} if kind == "batch" else None)
+
+
+def test_references_that_a_publisher_holds_back_are_none(service: Service) -> None:
+    asked = question(kind="references", papers=("doi:10.1145/1.2",))
+    assert ask(service, sends_json({"offset": 0, "data": None}), asked=asked) == ()
+    assert urlsplit(service.seen[0].path).path == "/graph/v1/paper/DOI:10.1145/1.2/references"
+
+
+def test_turns_the_pages(service: Service) -> None:
+    def page(first: int, **more: Any) -> Reply:
+        entries = [{"title": f"Paper {n}", "year": 2024} for n in range(first, first + 100)]
+        return finds(*entries, total=5000, offset=first, **more)
+
+    papers = ask(
+        service,
+        page(0, next=100),
+        sends(502, b""),
+        page(100, next=200),
+        page(200, next=300),
+        asked=question(limit=250),
+    )
+    assert [paper.title for paper in papers] == [f"Paper {n}" for n in range(250)]
+    offsets = [parse_qs(urlsplit(seen.path).query)["offset"] for seen in service.seen]
+    assert offsets == [["0"], ["100"], ["100"], ["200"]], "a page that failed is asked for again"
+
+
+@pytest.mark.parametrize("following", ["soon", None, -1, 10**30])
+def test_a_next_page_that_is_none(service: Service, following: Any) -> None:
+    papers = ask(service, finds(FOUND, next=following), asked=question(limit=250))
+    assert len(papers) == 1
+    assert len(service.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -195,9 +181,7 @@ def test_asks_without_key_where_there_is_none(service: Service) -> None:
     ],
 )
 def test_tries_again_after_a_bad_answer(service: Service, bad: Reply) -> None:
-    answer = ask(service, bad, bad, finds(FOUND))
-    assert answer.problem == ""
-    assert len(answer.papers) == 1
+    assert len(ask(service, bad, bad, finds(FOUND))) == 1
     assert len(service.seen) == 3
 
 
@@ -206,38 +190,79 @@ def test_tries_again_after_a_bad_answer(service: Service, bad: Reply) -> None:
     [
         (TOO_MANY, "429"),
         (sends_json({"message": "down"}, 500), "500"),
-        (sends(503, b""), "without results"),
+        (sends(503, b""), "503"),
         (sends(200, b'{"data": [{"ti'), "could not be read"),
     ],
 )
 def test_gives_up_when_patience_is_spent(service: Service, bad: Reply, reason: str) -> None:
-    answer = ask(service, bad)
-    assert answer.papers == ()
-    assert answer.problem.startswith("Semantic Scholar did not answer within 15 s (")
-    assert reason in answer.problem
+    said = problem(service, bad)
+    assert said.startswith("Semantic Scholar did not answer within 15 s (")
+    assert reason in said
     assert len(service.seen) == 4  # at 0, 1, 3 and 7 s; the next would be at 15 s
 
 
+def waits(service: Service, *replies: Reply, patience: float = 60.0) -> list[float]:
+    service.replies = list(replies)
+    clock = Clock()
+    client = SemanticScholar(service.endpoint, patience, clock=clock, sleep=clock.sleep)
+    try:
+        client.answer(question())
+    except Unanswered as error:
+        assert "429" in str(error)
+    return clock.waits
+
+
 def test_waits_longer_each_time(service: Service) -> None:
+    assert waits(service, TOO_MANY, patience=15.0) == [1.0, 2.0, 4.0]
+
+
+def refuses(retry_after: str) -> Reply:
+    return sends_json({"message": "Too Many Requests"}, 429, Retry_After=retry_after)
+
+
+def test_waits_as_long_as_it_is_told(service: Service) -> None:
+    assert waits(service, refuses("20"), refuses("0"), refuses("soon"), finds()) == [20.0, 2.0, 4.0]
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
+    service.seen.clear()
+    assert waits(service, refuses(format_datetime(moment)), finds(), patience=7200.0)[0] > 3000
+
+
+def test_does_not_wait_for_what_comes_too_late(service: Service) -> None:
+    assert waits(service, refuses("600"), patience=15.0) == []
+    assert len(service.seen) == 1
+
+
+def test_asks_no_more_once_its_patience_is_spent(service: Service) -> None:
     service.replies = [TOO_MANY]
     clock = Clock()
-    search(service.endpoint, "x", 1, 15.0, clock=clock, sleep=clock.sleep)
-    assert clock.waits == [1.0, 2.0, 4.0]
+    client = SemanticScholar(service.endpoint, 10.0, clock=clock, sleep=clock.sleep)
+    for words in ("one", "two", "three"):
+        with pytest.raises(Unanswered, match="did not answer within 10 s"):
+            client.answer(question(words=words))
+    assert {parse_qs(urlsplit(seen.path).query)["query"][0] for seen in service.seen} == {"one"}
+
+
+def test_leaves_a_pause_between_questions(service: Service) -> None:
+    service.replies = [finds()]
+    clock = Clock()
+    client = SemanticScholar(service.endpoint, 10.0, clock=clock, sleep=clock.sleep)
+    for words in ("one", "two", "three"):
+        client.answer(question(words=words))
+    assert clock.waits == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
     ("status", "reason"), [(400, "bad query"), (403, "forbidden"), (404, "nothing")]
 )
 def test_does_not_insist_when_refused(service: Service, status: int, reason: str) -> None:
-    answer = ask(service, sends_json({"error": "no", "message": "no"}, status))
-    assert answer.papers == ()
-    assert answer.problem.startswith("no papers from Semantic Scholar")
-    assert reason in answer.problem
+    said = problem(service, sends_json({"error": "no", "message": "no"}, status))
+    assert said.startswith("no papers from Semantic Scholar")
+    assert reason in said
     assert len(service.seen) == 1
 
 
 def test_no_hits_are_an_answer(service: Service) -> None:
-    assert ask(service, sends_json({"total": 0, "offset": 0})) == Answer(())
+    assert ask(service, sends_json({"total": 0, "offset": 0})) == ()
 
 
 def test_takes_what_is_usable_among_odd_entries(service: Service) -> None:
@@ -261,14 +286,11 @@ def test_takes_what_is_usable_among_odd_entries(service: Service) -> None:
         {"paperId": "v", "title": "Names", "year": 2024, "authors": [None, {}, {"name": "A B"}, 1]},
         {"paperId": "v", "title": "Names", "year": 2024},
     ]
-    answer = ask(service, finds(*odd, FOUND))
-    assert answer.problem == ""
-    titles = [paper.title for paper in answer.papers]
-    assert sorted(titles) == ["Bare", "Gated DeltaNet-2", "Id", "Ids", "Names", "V", "Wrong"]
-    ids = [paper.paper_id for paper in answer.papers]
-    assert ids == sorted(set(ids))
-    assert "arxiv:2401.00001" in ids
-    assert answer == ask(service, finds(*reversed(odd[:-1]), FOUND))
+    papers = ask(service, finds(*odd, FOUND))
+    titles = [paper.title for paper in papers]
+    names = ["Names", "Names", "Gated DeltaNet-2"]
+    assert titles == ["Bare", "Wrong", "Ids", "Id", "V", *names]
+    assert "arxiv:2401.00001" in {paper.paper_id for paper in papers}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +302,7 @@ def test_takes_what_is_usable_among_odd_entries(service: Service) -> None:
     ],
 )
 def test_titles_in_any_script(service: Service, sent: str, kept: str) -> None:
-    (paper,) = ask(service, finds({**FOUND, "title": sent})).papers
+    (paper,) = ask(service, finds({**FOUND, "title": sent}))
     assert paper.title == kept
     assert paper.model_dump_json().encode("utf-8")
 
@@ -288,9 +310,18 @@ def test_titles_in_any_script(service: Service, sent: str, kept: str) -> None:
 @pytest.mark.parametrize("silence", [hangs, drips])
 def test_comes_back_from_a_server_that_never_finishes(service: Service, silence: Reply) -> None:
     service.replies = [silence]
-    answer = search(service.endpoint, "x", 1, 0.5)
-    assert answer.papers == ()
-    assert answer.problem == ("Semantic Scholar did not answer within 0.5 s (no answer in time)")
+    with pytest.raises(Unanswered, match=r"did not answer within 0\.5 s \(no answer in time\)"):
+        SemanticScholar(service.endpoint, 0.5).answer(question())
+
+
+def test_reads_no_more_than_a_sane_answer_can_hold(service: Service) -> None:
+    assert problem(service, floods) == (
+        "no papers from Semantic Scholar (an answer of more than 16 MB)"
+    )
+
+
+def test_nested_answers_without_end(service: Service) -> None:
+    assert "could not be read" in problem(service, sends(200, b"[" * 10**6))
 
 
 def test_connection_refused() -> None:
@@ -298,71 +329,30 @@ def test_connection_refused() -> None:
         taken.bind(("127.0.0.1", 0))
         clock = Clock()
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}/graph/v1"
-        answer = search(endpoint, "x", 1, 5.0, clock=clock, sleep=clock.sleep)
-    assert answer.problem == "no papers from Semantic Scholar (no connection)"
+        client = SemanticScholar(endpoint, 5.0, clock=clock, sleep=clock.sleep)
+        with pytest.raises(Unanswered) as caught:
+            client.answer(question())
+    assert str(caught.value) == "no papers from Semantic Scholar (no connection)"
     assert clock.now == 0, "a machine without a network waits for one"
 
 
 @pytest.mark.parametrize("endpoint", ["ftp://127.0.0.1/x", "graph/v1", "http://[::1", "http://"])
 def test_endpoint_that_is_no_address(endpoint: str) -> None:
     clock = Clock()
-    answer = search(endpoint, "x", 1, 2.0, clock=clock, sleep=clock.sleep)
-    assert answer.papers == ()
-    assert answer.problem
+    client = SemanticScholar(endpoint, 2.0, clock=clock, sleep=clock.sleep)
+    with pytest.raises(Unanswered, match="endpoint is not an http address"):
+        client.answer(question())
 
 
 @pytest.mark.parametrize("key", ["sécret-key", "secret\nkey"])
 def test_key_never_shows(service: Service, key: str) -> None:
-    answer = ask(service, finds(FOUND), api_key=key)
-    assert answer.papers == ()
-    assert "API key" in answer.problem
-    assert "key" not in answer.problem.replace("API key", "")
+    said = problem(service, finds(FOUND), key=key)
+    assert "API key" in said
+    assert "key" not in said.replace("API key", "")
 
 
-def read(service: Service, *replies: Reply, **environ: str) -> Literature:
-    service.replies = list(replies)
-    settings = LiteratureSettings(endpoint=service.endpoint, patience=2.0)
-    clock = Clock()
-    return read_literature(
-        SNAPSHOT, settings, False, environ=environ, clock=clock, sleep=clock.sleep
-    )
-
-
-def test_fetched_papers_come_after_the_snapshot(service: Service) -> None:
-    known = {**FOUND, "externalIds": {"ArXiv": "2406.06484v2"}, "title": "Known by its id"}
-    literature = read(service, finds(FOUND, known), S2_API_KEY=" secret ")
-    assert [paper.paper_id for paper in literature.papers[-1:]] == ["arxiv:2605.22791"]
-    assert {paper.source for paper in literature.papers[:-1]} == {"snapshot"}
-    assert literature.note == (
-        "Semantic Scholar: 2 papers, 1 of them new, beside the shipped snapshot of "
-        f"{len(literature.papers) - 1} papers"
-    )
-    assert service.seen[0][1]["x-api-key"] == "secret"
-
-
-def test_snapshot_stands_in_for_a_silent_service(service: Service) -> None:
-    literature = read(service, TOO_MANY)
-    assert {paper.source for paper in literature.papers} == {"snapshot"}
-    assert literature.insights
-    assert literature.note == (
-        "Semantic Scholar did not answer within 2 s (HTTP 429, too many requests): "
-        f"shipped snapshot of {len(literature.papers)} papers"
-    )
-
-
-def test_offline_connects_to_nobody(service: Service) -> None:
-    service.replies = [finds(FOUND)]
-    settings = LiteratureSettings(endpoint=service.endpoint)
-    assert read_literature(SNAPSHOT, settings, True).note.startswith("offline")
-    assert service.seen == []
-
-
-def test_client_is_imported_only_when_used() -> None:
-    code = (
-        "import sys, noctuary.literature.fetch;"
-        "print([m for m in ('semanticscholar', 'httpx', 'tenacity', 'torch') if m in sys.modules])"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert shown.strip() == "[]"
+def test_key_is_not_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        ask(service, finds(FOUND), key="very-secret")
+    assert caplog.records
+    assert "very-secret" not in caplog.text

@@ -1,232 +1,241 @@
-"""A client for the search of Semantic Scholar that always comes back within its patience.
+"""A client of Semantic Scholar that takes what is usable from any answer, within a budget.
 
-Covers one page of results, retries with growing waits after 429, 5xx and broken answers, and
-answers with missing, wrong or odd fields. Does not cover caching, further pages, or the abstract:
-it is read for mechanisms and then dropped. The waits do not follow a Retry-After header, which the
-package does not hand on.
-
-The package's own retries (ten, up to a minute apart) are off, and its timeout is not trusted: it
-starts anew with every byte. The request runs in a thread of its own, so that neither a server
-that drips nor a name lookup that hangs can hold a cycle for longer than agreed.
+Covers search, batch, citations, references and recommendations, page by page, with and without a
+key, and answers with missing, wrong or odd fields. Does not cover caching, nor the waiting, which
+is the transport's: the package gives the addresses and the paging, and asks through us. Its own
+requests would be repeated for minutes, log the key, and not tell what Retry-After said.
 """
 
 import asyncio
-import logging
-import queue
-import re
-import threading
+import json
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from noctuary.canonical import content_id
 from noctuary.domain import Paper
-from noctuary.literature.keywords import mechanisms_in
+from noctuary.literature.cache import Question
+from noctuary.literature.identity import Found, arxiv_id, name_of, named, one_line
+from noctuary.literature.transport import Transport, Unanswered
 
+if TYPE_CHECKING:
+    from semanticscholar import AsyncSemanticScholar
+    from semanticscholar.PaginatedResults import PaginatedResults
+
+SERVICE = "Semantic Scholar"
 FIELDS = ["title", "authors", "year", "venue", "externalIds", "abstract"]
-FIRST_WAIT = 1.0
-"""Seconds before the first retry; each further wait is twice as long."""
+PAUSE = 1.0
+"""Seconds between requests: what a key allows. Without one, all share a pool that may refuse."""
 
-_ARXIV_ID = re.compile(r"(\d{4}\.\d{4,5}|[a-z][a-z.-]*/\d{7})(v\d+)?", re.IGNORECASE)
+LONGEST_PAGE = 100
+"""Papers on a page of a search; Semantic Scholar refuses more."""
+
+_GRAPH = "/graph/v1"
 _YEARS = range(1900, 2101)
-_PROBLEMS = {
-    "RetryError": ("HTTP 429, too many requests", False),
-    "BadQueryParametersException": ("HTTP 400, bad query", True),
-    "PermissionError": ("HTTP 403, forbidden", True),
-    "ObjectNotFoundException": ("HTTP 404, nothing at this endpoint", True),
-    "InternalServerErrorException": ("HTTP 500, server error", False),
-    "GatewayTimeoutException": ("HTTP 504, gateway timeout", False),
-    "TimeoutError": ("no answer in time", False),
-    "TimeoutException": ("no answer in time", False),
-    # a machine without a network; waiting would take seconds of every cycle, and the next one asks
-    "ConnectError": ("no connection", True),
-    "InvalidURL": ("the endpoint is not an http address", True),
-    "UnsupportedProtocol": ("the endpoint is not an http address", True),
-    "UnicodeEncodeError": ("the API key is not plain ASCII", True),
-    "LocalProtocolError": ("the API key is not plain ASCII", True),
-}
-"""Name of an exception of the package or below -> what it says, and whether it is final."""
+_LISTS = ("data", "recommendedPapers")
+_WRAPPERS = ("citingPaper", "citedPaper")
 
 
-class Answer(NamedTuple):
-    """What came of a search.
+class _Page(NamedTuple):
+    """One answer.
 
     Attributes:
-        papers: ordered by id; empty where there is a problem.
-        problem: why there is no answer, in words for a note; empty where there is one.
+        next: where the next page begins; None on the last one.
     """
 
-    papers: tuple[Paper, ...]
-    problem: str = ""
-
-
-class _Outcome(NamedTuple):
-    """What one request gave: entries, or a problem and whether asking again could help."""
-
     entries: list[Any]
-    problem: str = ""
-    final: bool = False
+    offset: int
+    next: int | None
 
 
-def search(
-    endpoint: str,
-    query: str,
-    limit: int,
-    patience: float,
-    *,
-    api_key: str | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Answer:
-    """Return up to `limit` papers for a query; never raises because of the network.
+class SemanticScholar:
+    """Answers questions through the service behind an endpoint.
 
     Args:
         endpoint: base address of the graph API, such as
-            `https://api.semanticscholar.org/graph/v1`; nothing connects where it is empty.
-        limit: 1 to 100.
-        patience: seconds until this returns at the latest, requests and waits together.
-        api_key: sent as `x-api-key`; it never appears in a problem.
+            `https://api.semanticscholar.org/graph/v1`; recommendations are beside it.
+        patience: seconds for all questions together, from now on.
+        key: sent as `x-api-key`; it never appears in a problem.
     """
-    if not endpoint.strip():
-        return Answer((), "no endpoint is set")
-    deadline = clock() + patience
-    wait = FIRST_WAIT
-    while True:
-        outcome = _ask(endpoint.strip(), query, limit, deadline - clock(), api_key)
-        if not outcome.problem:
-            return Answer(papers_from(outcome.entries[:limit]))
-        if outcome.final:
-            return Answer((), f"no papers from Semantic Scholar ({outcome.problem})")
-        if clock() + wait >= deadline:
-            return Answer(
-                (), f"Semantic Scholar did not answer within {patience:g} s ({outcome.problem})"
-            )
-        sleep(wait)
-        wait *= 2
+
+    def __init__(
+        self,
+        endpoint: str,
+        patience: float,
+        *,
+        key: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._root = endpoint.strip().rstrip("/")
+        self._key = key
+        headers = {"x-api-key": key} if key else {}
+        self._transport = Transport(
+            SERVICE, patience, PAUSE, headers=headers, clock=clock, sleep=sleep
+        )
+
+    def answer(self, question: Question) -> tuple[Found, ...]:
+        """Return what is found, in the order of the service.
+
+        Raises:
+            Unanswered: there is no answer, or the package does not take the question.
+        """
+        if self._key and not (self._key.isascii() and self._key.isprintable()):
+            raise Unanswered(f"no papers from {SERVICE} (the API key is not plain ASCII)")
+        pages = _Pages(self._transport, a_list=question.kind == "batch")
+        asyncio.run(_ask(self._client(pages), pages, question))
+        return found_in(pages.entries[: question.limit])
+
+    def _client(self, pages: "_Pages") -> "AsyncSemanticScholar":
+        from semanticscholar import AsyncSemanticScholar
+
+        class Client(AsyncSemanticScholar):  # type: ignore[misc]
+            BASE_PATH_GRAPH = _GRAPH if self._root.endswith(_GRAPH) else ""
+            debug = False  # the package's setter would configure the root logger
+
+            def _get_not_found_ids(self, *_: Any) -> list[str]:
+                return []  # it would look into what we keep to ourselves, and log a warning
+
+        client = Client(api_url=self._root.removesuffix(_GRAPH))
+        client._requester = pages
+        return client
 
 
-def papers_from(entries: list[Any]) -> tuple[Paper, ...]:
-    """Return the papers among raw entries, ordered by id; of two with one id the first.
+class _Pages:
+    """What the package asks through: it collects the entries as they came.
+
+    The package's own parser, which fails on one entry of a wrong type, sees empty pages.
+
+    Args:
+        a_list: the answer is a bare list, not an object that holds one.
+    """
+
+    def __init__(self, transport: Transport, a_list: bool) -> None:
+        self.entries: list[Any] = []
+        self._transport = transport
+        self._read = _read_list if a_list else _read_page
+
+    async def get_data_async(
+        self, url: str, parameters: str, _headers: Any, payload: Any = None
+    ) -> Any:
+        page = self._transport.ask(f"{url}?{parameters.lstrip('&')}", self._read, payload)
+        self.entries += page.entries
+        if self._read is _read_list:
+            return []
+        following = {} if page.next is None else {"next": page.next}
+        return {"data": [], "recommendedPapers": [], "offset": page.offset, **following}
+
+
+async def _ask(client: "AsyncSemanticScholar", pages: _Pages, question: Question) -> None:
+    from semanticscholar.SemanticScholarException import NoMorePagesException
+
+    names = [_their_name(name) for name in question.papers]
+    size = min(question.limit, LONGEST_PAGE)
+    calls: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+        # the package pastes words into the address as they are
+        "search": lambda: client.search_paper(
+            quote(question.words, safe="", errors="replace"), fields=FIELDS, limit=size
+        ),
+        "batch": lambda: client.get_papers(names, fields=FIELDS),
+        "citations": lambda: client.get_paper_citations(names[0], fields=FIELDS, limit=size),
+        "references": lambda: client.get_paper_references(names[0], fields=FIELDS, limit=size),
+        "recommendations": lambda: client.get_recommended_papers(
+            names[0], fields=FIELDS, limit=size
+        ),
+    }
+    results: PaginatedResults | list[Any] = await calls[question.kind]()
+    seen = 0
+    try:
+        while not isinstance(results, list) and seen < len(pages.entries) < question.limit:
+            seen = len(pages.entries)
+            await results.async_next_page()
+    except NoMorePagesException:
+        pass  # fewer papers than we would take
+
+
+def _their_name(name: str) -> str:
+    """Return the name of a paper as Semantic Scholar spells it, for an address."""
+    kind, _, rest = name.partition(":")
+    prefix = {"arxiv": "ARXIV:", "doi": "DOI:", "corpus": "CorpusId:"}.get(kind, "")
+    return prefix + quote(rest, safe="/:")
+
+
+def _read_page(body: bytes) -> _Page:
+    content = _json(body)
+    if not isinstance(content, dict):
+        raise ValueError("an answer that is no object")
+    entries = next((content[name] for name in _LISTS if name in content), None)
+    if entries is None and ("total" in content or "offset" in content):
+        entries = []  # no hits, or references that a publisher holds back
+    if not isinstance(entries, list):
+        raise ValueError("an answer without results")
+    offset, following = content.get("offset"), content.get("next")
+    return _Page(
+        [_unwrapped(entry) for entry in entries],
+        offset if type(offset) is int else 0,
+        following if type(following) is int else None,
+    )
+
+
+def _read_list(body: bytes) -> _Page:
+    content = _json(body)
+    if not isinstance(content, list):
+        raise ValueError("an answer that is no list")
+    return _Page(content, 0, None)
+
+
+def _json(body: bytes) -> Any:
+    return json.loads(body.decode("utf-8"))
+
+
+def _unwrapped(entry: Any) -> Any:
+    """Return the paper within an entry of citations or references."""
+    if isinstance(entry, dict):
+        return next((entry[name] for name in _WRAPPERS if name in entry), entry)
+    return entry
+
+
+def found_in(entries: list[Any]) -> tuple[Found, ...]:
+    """Return the papers among raw entries.
 
     An entry without a title or a plausible year is dropped; all else may be missing or odd.
     """
-    papers = [paper for entry in entries if (paper := _paper(entry))]
-    return tuple(
-        sorted({paper.paper_id: paper for paper in reversed(papers)}.values(), key=_paper_id)
-    )
+    return tuple(found for entry in entries if (found := _found(entry)))
 
 
-def _paper_id(paper: Paper) -> str:
-    return paper.paper_id
-
-
-def _paper(entry: Any) -> Paper | None:
+def _found(entry: Any) -> Found | None:
     if not isinstance(entry, dict):
         return None
-    title, year = _text(entry.get("title")), entry.get("year")
+    title, year = one_line(entry.get("title")), entry.get("year")
     if not title or type(year) is not int or year not in _YEARS:
         return None
-    arxiv_id = _arxiv_id(entry.get("externalIds"))
-    own_id = _text(entry.get("paperId")) or content_id([title, year])
     authors = entry.get("authors")
-    names = [
-        _text(author.get("name"))
+    writers = [
+        one_line(author.get("name"))
         for author in (authors if isinstance(authors, list) else [])
         if isinstance(author, dict)
     ]
-    return Paper(
-        paper_id=f"arxiv:{arxiv_id}" if arxiv_id else f"s2:{own_id}",
+    paper = Paper(
+        **named(_names(entry), title, year),
         title=title,
-        authors=tuple(name for name in names if name),
+        authors=tuple(name for name in writers if name),
         year=year,
-        venue=_text(entry.get("venue")),
-        arxiv_id=arxiv_id,
+        venue=one_line(entry.get("venue")),
         account="",
-        mechanisms=mechanisms_in(f"{title}\n{_text(entry.get('abstract'))}"),
         source="semantic_scholar",
     )
+    return Found(paper=paper, abstract=one_line(entry.get("abstract")))
 
 
-def _text(value: Any) -> str:
-    """Return text on one line that every encoder accepts (no lone surrogates, no NUL)."""
-    if not isinstance(value, str):
-        return ""
-    return " ".join(value.encode("utf-8", "replace").decode("utf-8").replace("\0", " ").split())
-
-
-def _arxiv_id(external_ids: Any) -> str | None:
-    if not isinstance(external_ids, dict):
-        return None
-    match = _ARXIV_ID.fullmatch(_text(external_ids.get("ArXiv")))
-    return match[1].lower() if match else None
-
-
-def _ask(endpoint: str, query: str, limit: int, seconds: float, api_key: str | None) -> _Outcome:
-    """Return the outcome of one request, after `seconds` at the latest."""
-    answers: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
-
-    def work() -> None:
-        answers.put(_request(endpoint, query, limit, seconds, api_key))
-
-    if seconds > 0:
-        threading.Thread(target=work, name="semantic-scholar", daemon=True).start()
-    try:
-        return answers.get(timeout=max(seconds, 0.0))
-    except queue.Empty:
-        return _Outcome([], "no answer in time")
-
-
-def _request(
-    endpoint: str, query: str, limit: int, seconds: float, api_key: str | None
-) -> _Outcome:
-    try:
-        answer = asyncio.run(_fetch(endpoint, query, limit, seconds, api_key))
-    except Exception as error:  # whatever a broken answer makes the package raise
-        return _explained(error)
-    # The package turns statuses that it does not know into `{}`; a search without hits has a total.
-    if isinstance(answer, dict):
-        entries = answer.get("data", [] if "total" in answer else None)
-        if isinstance(entries, list):
-            return _Outcome(entries)
-    return _Outcome([], "an answer without results")
-
-
-def _explained(error: Exception) -> _Outcome:
-    for kind in type(error).__mro__:
-        if kind.__name__ in _PROBLEMS:
-            problem, final = _PROBLEMS[kind.__name__]
-            return _Outcome([], problem, final)
-    return _Outcome([], f"an answer that could not be read: {type(error).__name__}")
-
-
-async def _fetch(endpoint: str, query: str, limit: int, seconds: float, api_key: str | None) -> Any:
-    """Return the JSON of one answer as it came, through the package's client."""
-    from semanticscholar import AsyncSemanticScholar
-    from semanticscholar.ApiRequester import ApiRequester
-
-    # At DEBUG the package logs its headers, the key among them.
-    logging.getLogger("semanticscholar").setLevel(logging.INFO)
-    received: list[Any] = []
-
-    class Requester(ApiRequester):  # type: ignore[misc]
-        """Keeps the raw answer: the package's own parser fails on one entry of a wrong type."""
-
-        async def get_data_async(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            received.append(await super().get_data_async(*args, **kwargs))
-            return {}
-
-    class Client(AsyncSemanticScholar):  # type: ignore[misc]
-        BASE_PATH_GRAPH = ""  # our endpoint has the path in it
-        debug = False  # the package's setter would configure the root logger
-
-        def __init__(self) -> None:
-            super().__init__(api_url=endpoint.rstrip("/"), api_key=api_key, retry=False)
-            self._requester = Requester(timeout=seconds, retry=False)
-
-    # The package pastes the query into the address as it is.
-    words = quote(query, safe="", errors="replace")
-    await asyncio.wait_for(
-        Client().search_paper(words, fields=FIELDS, limit=limit), timeout=seconds
-    )
-    return received[0]
+def _names(entry: dict[str, Any]) -> list[str]:
+    others = entry.get("externalIds")
+    ids = others if isinstance(others, dict) else {}
+    own, corpus = one_line(entry.get("paperId")), ids.get("CorpusId")
+    names = [f"s2:{own}"] if own else []
+    if known := arxiv_id(one_line(ids.get("ArXiv"))):
+        names.append(f"arxiv:{known}")
+    if name := name_of(one_line(ids.get("DOI"))):
+        names.append(name)
+    if type(corpus) is int:
+        names.append(f"corpus:{corpus}")
+    return names
