@@ -8,7 +8,6 @@ from noctuary.gap import gap_markdown, gap_title, synthesise_gap
 from noctuary.knowledge import Knowledge
 from noctuary.literature.fetch import Literature
 from noctuary.night import CycleRun
-from noctuary.plan import suite_of
 from tasks.stage import stage
 from tasks.workbench import archive_of, journal_of
 
@@ -17,15 +16,13 @@ from tasks.workbench import archive_of, journal_of
 def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
     archive = archive_of(run)
     knowledge = Knowledge(archive, run.cycle, run.settings.training)
-    insights = (*literature.insights, *knowledge.own_insights())
+    known = knowledge.known(literature.papers, literature.insights)
     gap = synthesise_gap(
-        papers=literature.papers,
-        insights=insights,
-        tried=knowledge.tried(),
+        known,
         earlier=knowledge.earlier_gaps(),
+        outcomes=archive.gap_outcomes(),
         cycle=run.cycle.number,
         rng=seeded(run.cycle, "gap"),
-        capabilities=suite_of(run.settings.training).capabilities,
         forbidden=run.policy.code.forbidden,
     )
     archive.record_gap(gap)
@@ -33,7 +30,7 @@ def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
     create_markdown_artifact(
         gap_markdown(
             gap,
-            {insight.insight_id: insight for insight in insights},
+            {insight.insight_id: insight for insight in known.insights},
             {paper.paper_id: paper for paper in literature.papers},
         ),
         key="gap",
