@@ -8,7 +8,7 @@ from noctuary.domain import Candidate, Gap
 from noctuary.knowledge import Knowledge
 from noctuary.literature.fetch import Literature
 from noctuary.night import CycleRun
-from noctuary.proposers.grammar import GrammarProposer
+from noctuary.search.pipeline import search_by
 from tasks.stage import stage
 from tasks.workbench import archive_of, journal_of, lab_of, workshop_of
 
@@ -21,21 +21,23 @@ def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[C
         run.cycle,
         gap,
         literature.papers,
+        literature.insights,
         humans,
         Knowledge(archive, run.cycle, run.settings.training),
-        GrammarProposer(),
+        search_by(run.settings.search),
         published=human_genomes(),
         count=run.settings.search.designs,
-        parents=run.settings.search.parents,
         forbidden=run.policy.code.forbidden,
     )
     archive.record_candidates(humans)
-    archive.record_designs(designs)
-    candidates = [design_candidate(lab, design) for design in designs]
+    archive.record_designs(designs.made)
+    archive.note_search(run.cycle.cycle_id, designs.refused, designs.notice)
+    candidates = [design_candidate(lab, design) for design in designs.made]
     workshop = workshop_of(run)
     journal_of(run).write(
         "designs made",
-        designs=[design.name for design in designs],
+        designs=[design.name for design in designs.made],
+        notice=designs.notice,
         planned=workshop.missing([*humans, *candidates], rung=0),
     )
     # taking turns: a design means something only beside the baselines, and both are seen early

@@ -1,21 +1,37 @@
-"""From a gap to designs: parents, proposals, and their rendered files.
+"""From a gap to designs: what is known, the search, and the rendered files.
 
-Covers the wiring of selection, proposer and renderer. Which genomes come out is the
-proposer's business; the same cycle and the same knowledge give the same designs.
+Covers the wiring of knowledge, search and renderer. Which genomes come out is the search's
+business; the same cycle and the same knowledge give the same designs.
 """
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from noctuary.canonical import source_id
-from noctuary.domain import Axes, Candidate, Cycle, Design, Gap, Mechanism, Paper
-from noctuary.gap import Tried
+from noctuary.domain import Axes, Candidate, Cycle, Design, Gap, Insight, Mechanism, Paper
+from noctuary.effects import literature_prior
 from noctuary.knowledge import Knowledge
-from noctuary.proposers import Proposal, Proposer
-from noctuary.selection import Scored, choose_parents, is_known
-from noctuary.space.genome import Genome
+from noctuary.search.history import Attempt, History, genome_of
+from noctuary.search.novelty import Novelty
+from noctuary.search.pipeline import Proposal, Search
 from noctuary.space.mechanisms import AXES
 from noctuary.space.render import render
+
+
+class Designs(NamedTuple):
+    """What a cycle is to try, and what the search says about it.
+
+    Attributes:
+        refused: why ideas were refused -> how many.
+        notice: what is done about a plateau, in words; empty while there is progress.
+    """
+
+    made: tuple[Design, ...]
+    refused: dict[str, int]
+    notice: str
 
 
 def seeded(cycle: Cycle, purpose: str) -> random.Random:
@@ -27,35 +43,42 @@ def make_designs(
     cycle: Cycle,
     gap: Gap,
     papers: Sequence[Paper],
+    insights: Sequence[Insight],
     humans: Sequence[Candidate],
     knowledge: Knowledge,
-    proposer: Proposer,
+    search: Search,
     *,
     published: Mapping[str, Axes],
     count: int,
-    parents: int,
     forbidden: Collection[Mechanism] = (),
-) -> tuple[Design, ...]:
-    """Return up to `count` new designs that take up the gap.
+) -> Designs:
+    """Return up to `count` new designs; at least half of them take up the gap.
 
     Args:
+        insights: what the papers say about mechanisms.
         humans: parents of the first cycle, before anything has a score.
         published: name -> axes of all human mixers, trained here or not: none of them is new.
-        parents: how many of the best so far may become parents.
         forbidden: mechanisms that no design may have; parents may.
     """
-    scored = knowledge.scored() or tuple(_unscored(candidate) for candidate in humans)
-    tried = _with_humans(knowledge.tried(), published)
-    chosen = choose_parents(scored, parents, seeded(cycle, "parents"))
-
-    def known(genome: Genome) -> str | None:
-        against = [mechanism for mechanism in genome.mechanisms if mechanism in forbidden]
-        if against:
-            return f"forbidden by the policy: {', '.join(against)}"
-        return is_known(genome, papers, tried)
-
-    proposals = proposer.propose(gap, chosen, known, count, seeded(cycle, "proposals"))
-    return tuple(_design(cycle, gap, proposal, knowledge) for proposal in proposals)
+    history = knowledge.history()
+    if not history.scored:
+        history = History([*history.attempts, *map(_unscored, humans)])
+    batch = search.propose(
+        history,
+        count,
+        seeded(cycle, "proposals"),
+        gap=gap,
+        prior=np.mean(
+            [literature_prior(insights, task.capability) for task in knowledge.suite.tasks], axis=0
+        ),
+        novelty=Novelty(history, papers, published),
+        forbidden=forbidden,
+    )
+    return Designs(
+        made=tuple(_design(cycle, gap, proposal, knowledge) for proposal in batch.proposals),
+        refused=batch.refused,
+        notice=batch.plateau.words if batch.plateau else "",
+    )
 
 
 def _design(cycle: Cycle, gap: Gap, proposal: Proposal, knowledge: Knowledge) -> Design:
@@ -73,6 +96,7 @@ def _design(cycle: Cycle, gap: Gap, proposal: Proposal, knowledge: Knowledge) ->
         axes=proposal.genome.axes,
         source=source,
         motivation=proposal.motivation,
+        move=proposal.move,
         operator=proposal.operator,
         parents=proposal.parents,
         gap_id=gap.gap_id,
@@ -88,21 +112,11 @@ def _sources(proposal: Proposal) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _unscored(candidate: Candidate) -> Scored:
-    return Scored(
+def _unscored(candidate: Candidate) -> Attempt:
+    return Attempt(
         candidate_id=candidate.candidate_id,
         name=candidate.name,
-        kind=candidate.kind,
-        axes=candidate.axes,
+        kind="human",
+        genome=genome_of(candidate.axes),
         score=None,
     )
-
-
-def _with_humans(tried: tuple[Tried, ...], published: Mapping[str, Axes]) -> tuple[Tried, ...]:
-    names = {one.name for one in tried}
-    untried = [
-        Tried(name=name, kind="human", axes=axes, cycle=0, trials=0)
-        for name, axes in published.items()
-        if name not in names
-    ]
-    return (*tried, *untried)

@@ -6,14 +6,15 @@ same cycle left does not count. So a rerun of a cycle knows exactly what its fir
 
 from collections.abc import Collection, Sequence
 
+from noctuary.archive.observations import Measured
 from noctuary.archive.rows import Row
 from noctuary.archive.store import Archive
 from noctuary.bench.rungs import promoted
 from noctuary.config import TrainingSettings
-from noctuary.domain import Cycle, Finding, Gap, Insight
-from noctuary.gap import Tried
+from noctuary.domain import Cycle, Finding, Gap, Insight, Paper
+from noctuary.gap import Known
 from noctuary.plan import rung_seeds, suite_of, trainer_of
-from noctuary.selection import Scored
+from noctuary.search.history import Attempt, History, genome_of
 
 
 class Knowledge:
@@ -34,22 +35,35 @@ class Knowledge:
         """Return what our own trials taught, in earlier cycles."""
         return tuple(i for i in self.archive.insights(self.before) if i.cycle is not None)
 
+    def known(self, papers: Sequence[Paper], insights: Sequence[Insight]) -> Known:
+        """Return what a question can be asked from: the literature's, and what was learnt here."""
+        return Known(
+            papers,
+            (*insights, *self.own_insights()),
+            self.measured(),
+            {task.name: task.capability for task in self.suite.tasks},
+        )
+
     def earlier_gaps(self) -> tuple[Gap, ...]:
         return tuple(gap for gap in self.archive.gaps() if gap.cycle <= self.before)
 
-    def scored(self) -> tuple[Scored, ...]:
-        """Return the candidates with complete scores on the first rung, best first."""
-        final = {row["candidate_id"]: row["score"] for row in self._scores(self.suite.top)}
-        return tuple(
-            Scored(
-                candidate_id=row["candidate_id"],
-                name=row["name"],
-                kind=row["kind"],
-                axes=row["axes"],
-                score=row["score"],
-                final=final.get(row["candidate_id"]),
-            )
-            for row in self._scores(0)
+    def history(self) -> History:
+        """Return every design proposed so far, and the human mixers that have a score."""
+        if not self.before:  # the baselines are trained in the first cycle: nothing has a score
+            return History()
+        scores = {row["candidate_id"]: row for row in self._scores(0)}
+        finals = {row["candidate_id"]: row["score"] for row in self._scores(self.suite.top)}
+        rows = self.archive.query(
+            "attempts",
+            suite=self.suite.version,
+            rung=0,
+            trainer=self.trainer,
+            max_cycle=self.before,
+        )
+        return History(
+            _attempt(row, scores.get(row["candidate_id"]), finals.get(row["candidate_id"]))
+            for row in rows
+            if row["kind"] == "design" or row["candidate_id"] in scores
         )
 
     def promoted(self, contenders: Collection[str], rung: int, keep: float) -> tuple[str, ...]:
@@ -62,31 +76,17 @@ class Knowledge:
         scores = {row["candidate_id"]: row["score"] for row in rows if row["kind"] == "design"}
         return promoted(scores, keep, contenders)
 
-    def tried(self) -> tuple[Tried, ...]:
-        """Return every design proposed so far, and the human mixers, with their `ok` trials."""
-        count = {row["candidate_id"]: len(row["tasks"]) for row in self._scores(0, complete=False)}
-        designs = [
-            Tried(
-                name=design.name,
-                kind="design",
-                axes=design.axes,
-                cycle=design.cycle,
-                trials=count.get(design.design_id, 0),
-            )
-            for design in self.archive.designs(self.before)
-        ]
-        humans = [
-            Tried(
-                name=candidate.name,
-                kind="human",
-                axes=candidate.axes,
-                cycle=0,
-                trials=count.get(candidate.candidate_id, 0),
-            )
-            for candidate in self.archive.candidates()
-            if candidate.kind == "human" and candidate.candidate_id in count
-        ]
-        return tuple(humans + designs)
+    def measured(self) -> dict[str, Measured]:
+        """Return task -> what the designs of earlier cycles, and the human mixers, scored on it."""
+        if not self.before:
+            return {}
+        return self.archive.observations(
+            suite=self.suite.version,
+            rung=0,
+            trainer=self.trainer,
+            seeds=rung_seeds(self.suite, 0, self.seeds),
+            max_cycle=self.before,
+        )
 
     def comparisons_of(self, candidate_ids: Sequence[str]) -> tuple[Finding, ...]:
         """Return the findings over all tasks about these candidates."""
@@ -98,9 +98,9 @@ class Knowledge:
             and finding.subject in candidate_ids
         )
 
-    def _scores(self, rung: int, *, upto: int | None = None, complete: bool = True) -> list[Row]:
+    def _scores(self, rung: int, *, upto: int | None = None) -> list[Row]:
         cycle = self.before if upto is None else upto
-        if cycle == 0:  # the baselines are trained in the first cycle: nothing has a score
+        if cycle == 0:
             return []
         rows = self.archive.query(
             "scores",
@@ -110,4 +110,20 @@ class Knowledge:
             seeds=rung_seeds(self.suite, rung, self.seeds),
             max_cycle=cycle,
         )
-        return [row for row in rows if row["complete"] or not complete]
+        return [row for row in rows if row["complete"]]
+
+
+def _attempt(row: Row, scored: Row | None, final: float | None) -> Attempt:
+    return Attempt(
+        candidate_id=row["candidate_id"],
+        name=row["name"],
+        kind=row["kind"],
+        genome=genome_of(row["axes"]),
+        score=scored["score"] if scored else None,
+        final=final,
+        tasks=scored["tasks"] if scored else {},
+        parents=tuple(row["parents"] or ()),
+        move=row["move"],
+        cycle=row["cycle"],
+        reason="" if scored else row["reason"],
+    )

@@ -15,7 +15,7 @@ from noctuary.config import Duration, Section, describe, read_toml
 from noctuary.domain import Value
 from noctuary.errors import UsageError
 from noctuary.space.mechanisms import AXES
-from noctuary.space.operators import every_genome
+from noctuary.space.operators import completed
 
 Layer = Literal["group", "limits", "environment", "privileges", "files", "syscalls", "namespaces"]
 """A layer of the sandbox; `sandbox.layers` says what each one is against."""
@@ -89,7 +89,7 @@ class CodePolicy(Section):
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
-        if self.forbidden and not every_genome(frozenset(self.forbidden)):
+        if completed({}, {}, self.forbidden) is None:
             raise ValueError("no mixer is left without the forbidden mechanisms; allow some")
         return self
 

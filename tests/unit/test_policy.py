@@ -28,8 +28,8 @@ from noctuary.lab import Lab, write_atomically
 from noctuary.night import CycleRun
 from noctuary.plan import first_rung, later_rung, rung_seeds, suite_of
 from noctuary.policy import BudgetPolicy, Policy, Spent, load_policy, used_up
-from noctuary.proposers.grammar import GrammarProposer
-from noctuary.space.operators import every_genome
+from noctuary.search.pipeline import search_by
+from noctuary.space.genome import Genome
 from noctuary.stopping import folder_mb, heed_disk_budget, heed_stop_file
 
 ROOT = Path(__file__).parents[2]
@@ -197,14 +197,13 @@ def test_no_gap_asks_about_a_forbidden_mechanism_and_no_design_has_one(lab: Lab)
     archive, cycle = Archive(lab.archive_path), Cycle(number=1, seed=3, settings="s")
     archive.migrate()
     for seed in range(5):
+        knowledge = Knowledge(archive, cycle, Settings().training)
         gap = synthesise_gap(
-            papers=(),
-            insights=(),
-            tried=(),
+            knowledge.known((), ()),
             earlier=(),
+            outcomes=(),
             cycle=1,
             rng=Random(seed),
-            capabilities=("recall",),
             forbidden=forbidden,
         )
         assert not set(gap.mechanisms) & set(forbidden)
@@ -213,24 +212,16 @@ def test_no_gap_asks_about_a_forbidden_mechanism_and_no_design_has_one(lab: Lab)
             gap,
             (),
             (),
-            Knowledge(archive, cycle, Settings().training),
-            GrammarProposer(),
+            (),
+            knowledge,
+            search_by(Settings().search),
             published={},
             count=4,
-            parents=2,
             forbidden=forbidden,
-        )
+        ).made
         assert len(designs) == 4
         for design in designs:
-            has = {f"{axis}={value}" for axis, value in (design.axes or {}).items()}
-            assert not has & set(forbidden)
-
-
-def test_the_space_without_forbidden_mechanisms_is_the_filtered_one() -> None:
-    forbidden = frozenset({"decay=vector", "update=delta"})
-    assert every_genome(forbidden) == tuple(
-        genome for genome in every_genome() if not forbidden & set(genome.mechanisms)
-    )
+            assert not set(Genome.model_validate(design.axes).mechanisms) & set(forbidden)
 
 
 # Consent

@@ -1,40 +1,47 @@
-"""Proposers: from a gap and parents to genomes worth training.
+"""Proposers: from parents, and the mechanisms of a gap, to candidates for the next batch.
 
-Covers what all proposers share. `grammar` needs no model. A proposer makes genomes, not files:
-rendering a genome to Python is `space.render`'s.
+Covers what all proposers share. `grammar` needs no model. A proposer makes many candidates and
+judges none: which of them are new and worth a trial is the search's business (`search.pipeline`),
+and rendering one to Python is `space.render`'s.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from noctuary.domain import Gap, Value
-from noctuary.selection import Parent
+from noctuary.domain import Move
+from noctuary.search.bandit import Operators
+from noctuary.search.history import Parent
 from noctuary.space.genome import Genome
 
-Known = Callable[[Genome], str | None]
-"""Tells why a genome is not new, or None; `selection.is_known` with its papers and trials."""
 
-
-class Proposal(Value):
-    """A genome with the reason for it and where it came from.
+class Idea(NamedTuple):
+    """A genome that could be tried, and how it came about.
 
     Attributes:
-        name: `naming.design_name` of the genome.
-        operator: what made it from its parents, in words.
-        parents: candidate ids, none for a genome drawn from the space.
+        operator: what was done to the parents, in words.
+        parents: none for a genome drawn from the space.
     """
 
     genome: Genome
-    name: str
+    move: Move
     operator: str
-    parents: tuple[str, ...]
-    motivation: str
+    parents: tuple[Parent, ...]
 
 
 class Proposer(Protocol):
-    """Makes up to `count` proposals, no two alike and none known; fewer if there are no more."""
+    """Has ideas, for as long as somebody asks for more; no two need to differ."""
 
-    def propose(
-        self, gap: Gap, parents: Sequence[Parent], known: Known, count: int, rng: Random
-    ) -> tuple[Proposal, ...]: ...
+    def ideas(
+        self,
+        parents: Sequence[Parent],
+        operators: Operators,
+        rng: Random,
+        mechanisms: tuple[str, ...] = (),
+    ) -> Iterator[Idea]:
+        """Yield ideas that have all of these mechanisms, the plainest first.
+
+        Raises:
+            ValueError: no mixer combines the mechanisms.
+        """
+        ...

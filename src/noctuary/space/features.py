@@ -19,10 +19,14 @@ MECHANISMS: tuple[str, ...] = tuple(
 COLUMN: dict[str, int] = {name: column for column, name in enumerate(MECHANISMS)}
 """mechanism -> its column."""
 
+_COLUMN_OF = {
+    (axis, value): COLUMN[mechanism(axis, value)] for axis in AXES for value in AXES[axis]
+}
+
 
 def encoded(genomes: Sequence[Genome]) -> NDArray[np.float64]:
     """Return the mechanisms of each genome, (n, mechanisms): 1 where it has one, else 0."""
     points = np.zeros((len(genomes), len(MECHANISMS)))
     for row, genome in enumerate(genomes):
-        points[row, [COLUMN[name] for name in genome.mechanisms]] = 1.0
+        points[row, [_COLUMN_OF[choice] for choice in genome.axes.items()]] = 1.0
     return points

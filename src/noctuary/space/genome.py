@@ -12,6 +12,8 @@ from pydantic import model_validator
 from noctuary.domain import Axes, Value
 from noctuary.space.mechanisms import AXES, RULES, mechanism
 
+_PLAINEST: Axes = {axis: next(iter(values)) for axis, values in AXES.items()}
+
 _PATIENCE = 4 * len(RULES)
 """Steps of a repair; one that takes longer runs in a circle, and a test shows that none does."""
 
@@ -57,7 +59,7 @@ class Genome(Value):
 
     @property
     def axes(self) -> Axes:
-        return {axis: getattr(self, axis) for axis in AXES}
+        return dict(self.__dict__)  # pydantic keeps the fields there, in their order
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class Genome(Value):
 
 def plainest(axis: str) -> str:
     """Return the value that a genome has on an axis where nothing is said."""
-    return next(iter(AXES[axis]))
+    return _PLAINEST[axis]
 
 
 def contradictions(axes: Axes) -> list[str]:
@@ -96,7 +98,7 @@ def repaired(axes: Axes, keep: Collection[str] = ()) -> Genome:
     Raises:
         ValueError: the kept axes contradict each other, whatever the others are.
     """
-    fixed = {axis: axes.get(axis, plainest(axis)) for axis in AXES}
+    fixed = {axis: axes.get(axis, plain) for axis, plain in _PLAINEST.items()}
     held = set(keep)
     for _ in range(_PATIENCE):
         rule = next((rule for rule in RULES if rule.broken(fixed)), None)
