@@ -1,9 +1,11 @@
-"""Stage 6: what the trials say, and what that teaches the next cycle."""
+"""Stage 6: what the trials say, what became of the gap, and what that teaches the next cycle."""
 
-from noctuary.analysis import Board, insights_from
+from noctuary.analysis import Board
 from noctuary.analysis import analyse as analyse_archive
+from noctuary.analysis.insights import insights_from
 from noctuary.candidates import REFERENCE
 from noctuary.domain import Candidate, Finding, Gap
+from noctuary.gap import gap_outcome
 from noctuary.night import CycleRun
 from noctuary.plan import rung_seeds, suite_of, trainer_of
 from noctuary.trials import Trained
@@ -16,27 +18,36 @@ def analyse(
     run: CycleRun, gap: Gap, candidates: list[Candidate], trained: list[Trained]
 ) -> list[Finding]:
     archive = archive_of(run)
-    # findings are read from the archive; gap and trained are inputs so that the key holds them
+    # findings are read from the archive; trained is an input so that the key holds it
     suite, seeds = suite_of(run.settings.training), run.settings.training.seeds
     trainer = trainer_of(run.settings.training)
-    screening, results = (
-        Board(suite.version, rung, trainer, rung_seeds(suite, rung, seeds))
-        for rung in (0, suite.top)
-    )
     findings = analyse_archive(
         archive,
         run.cycle,
         [c.candidate_id for c in candidates if c.kind == "design"],
-        screening=screening,
-        results=results,
+        boards=[
+            Board(suite.version, rung, trainer, rung_seeds(suite, rung, seeds))
+            for rung in range(len(suite.rungs))
+        ],
+        question=gap.mechanisms,
     )
     archive.record_findings(findings)
+    capabilities = {task.name: task.capability for task in suite.tasks}
+    ignoring = [c.candidate_id for c in candidates if c.name == REFERENCE]
+    compared = {name for f in findings for name in (f.subject, f.baseline)}
+    axes = archive.axes(compared)
     archive.record_insights(
         insights_from(
+            findings, axes, suite=suite.version, capabilities=capabilities, ignoring=ignoring
+        )
+    )
+    archive.record_gap_outcome(
+        gap_outcome(
+            gap,
             findings,
-            {c.candidate_id: c.axes for c in candidates if c.axes is not None},
-            capabilities={task.name: task.capability for task in suite.tasks},
-            ignoring=[c.candidate_id for c in candidates if c.name == REFERENCE],
+            {c.candidate_id: c.axes for c in candidates if c.kind == "design" and c.axes},
+            capabilities=capabilities,
+            ignoring=ignoring,
         )
     )
     return list(findings)

@@ -1,10 +1,10 @@
 """Intervals, effect sizes, p-values and corrections for scores.
 
 Covers, for paired differences, Student's, the sign-flip and the bootstrap interval, the p-values
-of the first two, and Hedges' g in two units; Welch's interval for two groups; and the corrections
-of p-values for many comparisons. Pure functions on plain numbers. The archive computes the t
-intervals in SQL as well, and the tests hold the two against each other. Does not decide anything:
-`campaigns.py` does.
+of the first two, and Hedges' g in two units; Welch's interval for two groups, and contrasts of
+several; and the corrections of p-values for many comparisons. Pure functions on plain numbers.
+The archive computes the t intervals in SQL as well, and the tests hold the two against each other.
+Does not decide anything: `campaigns.py` does.
 """
 
 import math
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +147,49 @@ def welch_interval(
     degrees = 1 / (share**2 / (len(first) - 1) + (1 - share) ** 2 / (len(second) - 1))
     half = _quantile(degrees, confidence) * math.sqrt(a + b)
     return Interval(effect, effect - half, effect + half, n, degrees)
+
+
+class Moments(NamedTuple):
+    """A group of independent values: how many, their mean, and their sample variance."""
+
+    n: int
+    mean: float
+    variance: float
+
+
+class Contrast(NamedTuple):
+    """A weighted sum of the means of independent groups, with its interval and p-value."""
+
+    effect: float
+    low: float
+    high: float
+    p: float
+
+
+def contrast(
+    groups: Sequence[Moments], weights: Sequence[float], confidence: float = 0.95
+) -> Contrast:
+    """Return the weighted sum of the groups' means, of unequal variances.
+
+    With weights 1, -1, -1, 1 it is a difference of differences; with 1, -1 it is Welch's. Degrees
+    of freedom by Satterthwaite (1946). Groups without any spread have an interval of no width.
+
+    Raises:
+        ValueError: a group of fewer than two values.
+    """
+    smallest = min(group.n for group in groups)
+    if smallest < 2:
+        raise ValueError(f"a group of {smallest}; expected at least two values in each")
+    effect = math.fsum(w * g.mean for g, w in zip(groups, weights, strict=True))
+    parts = [w**2 * g.variance / g.n for g, w in zip(groups, weights, strict=True)]
+    error = math.sqrt(math.fsum(parts))
+    if error <= ROUNDING * max(abs(g.mean) for g in groups):
+        return Contrast(effect, effect, effect, 1.0 if effect == 0 else 0.0)
+    shares = [part / math.fsum(parts) for part in parts]
+    degrees = 1 / math.fsum(s**2 / (g.n - 1) for g, s in zip(groups, shares, strict=True))
+    half = _quantile(degrees, confidence) * error
+    p = float(2 * stdtr(degrees, -abs(effect) / error))
+    return Contrast(effect, effect - half, effect + half, p)
 
 
 def paired_t_p(differences: Sequence[float]) -> float:

@@ -17,7 +17,9 @@ from noctuary.domain import (
     Design,
     Finding,
     Gap,
+    GapOutcome,
     Insight,
+    Move,
     Paper,
     Status,
     Trial,
@@ -71,6 +73,7 @@ def make_design(
     parents: tuple[str, ...] = (),
     gap_id: str = "gap",
     findings: tuple[str, ...] = (),
+    move: Move = "mutate",
 ) -> Design:
     return Design(
         design_id=identity,
@@ -78,6 +81,7 @@ def make_design(
         axes=axes,
         source=f"# {identity}\n",
         motivation="to see",
+        move=move,
         operator="mutation of decay",
         parents=parents,
         gap_id=gap_id,
@@ -101,6 +105,21 @@ def make_gap(cycle: int = 1, **changes: object) -> Gap:
         "refuted_if": "the interval lies below zero",
     }
     return Gap.model_validate({**content, **changes})
+
+
+def make_outcome(gap_id: str, **changes: object) -> GapOutcome:
+    """Return what became of a gap, with changes."""
+    content: dict[str, object] = {
+        "gap_id": gap_id,
+        "cycle": 1,
+        "verdict": "refuted",
+        "effect": -0.02,
+        "low": -0.03,
+        "high": -0.01,
+        "n": 3,
+        "statement": "refuted",
+    }
+    return GapOutcome.model_validate({**content, **changes})
 
 
 def make_paper(**changes: object) -> Paper:

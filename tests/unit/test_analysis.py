@@ -1,7 +1,10 @@
 """Findings in numbers and words, and the insights that the next cycle reads."""
 
+import random
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from pathlib import Path
+from statistics import fmean, variance
 
 import pytest
 from builders import (
@@ -10,16 +13,21 @@ from builders import (
     SUITE,
     TASKS,
     TRAINER,
+    make_audit,
     make_axes,
     make_design,
     make_finding,
     make_human,
+    make_trial,
     record_scores,
+    record_trials,
     small_study,
 )
 from naive import paired
 
-from noctuary.analysis import Board, analyse, insights_from, notable_mechanisms, strength
+from noctuary.analysis import Board, analyse
+from noctuary.analysis.failures import failures, prone_to_fail
+from noctuary.analysis.insights import insights_from, strength
 from noctuary.archive import Archive
 from noctuary.domain import Axes, Cycle, Finding, Insight
 
@@ -31,7 +39,7 @@ SCREENING = Board(SUITE, 0, TRAINER)
 
 def analysed(archive: Archive, cycle: Cycle, design_ids: Sequence[str]) -> tuple[Finding, ...]:
     """Return the findings of a suite with one rung, which screens and gives the results."""
-    return analyse(archive, cycle, design_ids, screening=SCREENING, results=SCREENING)
+    return analyse(archive, cycle, design_ids, boards=[SCREENING])
 
 
 @pytest.fixture
@@ -49,7 +57,9 @@ def taught_by(
     *,
     ignoring: Sequence[str] | set[str] = (),
 ) -> tuple[Insight, ...]:
-    return insights_from(findings, axes, capabilities=CAPABILITIES, ignoring=ignoring)
+    return insights_from(
+        findings, axes or {}, suite=SUITE, capabilities=CAPABILITIES, ignoring=ignoring
+    )
 
 
 def test_each_design_meets_each_human_on_each_task(archive: Archive) -> None:
@@ -117,8 +127,7 @@ def test_mechanisms_are_judged_on_the_first_rung_and_designs_on_the_last(archive
         archive,
         FIRST,
         ["d0", "d1"],
-        screening=SCREENING,
-        results=Board(SUITE, 1, TRAINER, (1000, 1001)),
+        boards=[SCREENING, Board(SUITE, 1, TRAINER, (1000, 1001))],
     )
     compared = [f for f in found if f.kind == "comparison"]
     assert {(f.subject, f.rung, f.n) for f in compared} == {("d0", 1, 2)}
@@ -196,6 +205,7 @@ def test_a_mechanism_finding_becomes_an_insight() -> None:
     assert (insight.capability, insight.direction, insight.cycle) == ("recall", 1, 1)
     assert insight.evidence == f"finding:{source.finding_id}"
     assert insight.statement == "in words"
+    assert insight.conditions == f"suite {SUITE}, rung 0, 4 candidates"
 
 
 @pytest.mark.parametrize(
@@ -218,13 +228,18 @@ def test_a_design_teaches_by_its_toughest_baseline() -> None:
     tough = finding(-0.2, -0.3, -0.1, kind="comparison", subject="d1", baseline="gated")
     reference = finding(-0.5, -0.6, -0.4, kind="comparison", subject="d1", baseline="softmax")
     findings = [weak, tough, reference]
-    axes = {"d1": make_axes(**DELTA)}
+    axes = {"d1": make_axes(**DELTA, decay="vector"), "gated": make_axes(**DELTA, decay="scalar")}
     (insight,) = taught_by(findings, axes, ignoring={"softmax"})
     assert insight.direction == -1
     assert insight.evidence == f"finding:{tough.finding_id}"
-    assert set(insight.mechanisms) == set(notable_mechanisms(axes["d1"]))
-    assert "update=delta" in insight.mechanisms
+    assert insight.mechanisms == ("decay=vector",), "only what differs"
     assert taught_by(findings) == ()
+
+
+def test_beside_a_baseline_outside_the_space_all_that_is_not_plain_differs() -> None:
+    source = finding(-0.2, -0.3, -0.1, kind="comparison", subject="d1", baseline="softmax")
+    (insight,) = taught_by([source], {"d1": make_axes(decay="vector")})
+    assert set(insight.mechanisms) == {"feature_map=elu", "decay=vector", "output_norm=rms"}
 
 
 def test_insights_are_sorted_and_all_different(archive: Archive) -> None:
@@ -238,3 +253,146 @@ def test_insights_are_sorted_and_all_different(archive: Archive) -> None:
     archive.record_insights(insights)
     assert len(archive.insights(max_cycle=2)) == len(insights)
     assert archive.insights(max_cycle=1) == ()
+
+
+# interactions
+
+
+def crossed(archive: Archive, per_cell: int, bonus: float, noise: float = 0.02) -> dict[str, float]:
+    """Record designs with and without a vector decay and a SiLU gate; return their scores.
+
+    Args:
+        bonus: what both together score beyond the sum of their effects, 0.1 and 0.05.
+    """
+    rng = random.Random(5)
+    designs, level = [], {}
+    for number in range(4 * per_cell):
+        decay, gate = number % 2, number // 2 % 2
+        axes = make_axes(decay=("none", "vector")[decay], output_gate=("none", "silu")[gate])
+        designs.append(make_design(f"x{number:02}", axes))
+        level[designs[-1].design_id] = (
+            0.3 + 0.1 * decay + 0.05 * gate + bonus * decay * gate + rng.gauss(0, noise)
+        )
+    archive.record_designs(designs)
+    record_scores(archive, {(name, "mqar", 0): score for name, score in level.items()})
+    return level
+
+
+PAIR = ("decay=vector", "output_gate=silu")
+
+
+def interaction_findings(archive: Archive, question: Sequence[str] = ()) -> dict[str, Finding]:
+    found = analyse(archive, FIRST, [], boards=[SCREENING], question=question)
+    return {f.task: f for f in found if f.kind == "interaction"}
+
+
+def test_a_planted_interaction_is_found_and_equals_its_twin(archive: Archive) -> None:
+    level = crossed(archive, per_cell=5, bonus=0.2)
+    found = interaction_findings(archive)["mqar"]
+    cells = [[s for i, s in enumerate(level.values()) if i % 4 == cell] for cell in range(4)]
+    effect = fmean(cells[3]) - fmean(cells[1]) - fmean(cells[2]) + fmean(cells[0])
+    error = sqrt(sum(variance(cell) / 5 for cell in cells))
+    assert found.subject == "+".join(PAIR)
+    assert (found.effect, found.n) == (pytest.approx(effect, abs=1e-6), 20)
+    assert found.low is not None and found.high is not None
+    assert 2 * error < (found.high - found.low) / 2 < 2.4 * error, "Student t, 12 to 16 degrees"
+    assert "they help each other" in found.statement
+    assert "among 2 pairs and tasks looked at" in found.statement
+    insights = taught_by([found])
+    assert [(i.mechanisms, i.direction) for i in insights] == [(PAIR, 1)]
+
+
+def test_what_adds_up_is_reported_only_where_the_cycle_asked_for_it(archive: Archive) -> None:
+    crossed(archive, per_cell=5, bonus=0.0)
+    assert interaction_findings(archive) == {}
+    asked = interaction_findings(archive, question=PAIR)["mqar"]
+    assert "asked about beforehand" in asked.statement
+    assert "no clear interaction" in asked.statement
+    assert [i.direction for i in taught_by([asked])] == [0], "a negative result teaches as well"
+
+
+def test_four_groups_of_three_or_nothing_is_said(archive: Archive) -> None:
+    crossed(archive, per_cell=2, bonus=0.5)
+    assert interaction_findings(archive, question=PAIR) == {}
+
+
+# ablations
+
+
+def test_a_part_is_judged_on_the_last_rung_that_both_got_to(archive: Archive) -> None:
+    whole, without = make_axes(decay="vector", output_gate="silu"), make_axes(decay="vector")
+    archive.record_designs([make_design("whole", whole)])
+    archive.record_designs([make_design("less", without, 2, parents=("whole",), move="ablate")])
+    low = {"whole": 0.5, "less": 0.1}
+    for rung, seeds in ((0, (0,)), (1, (1000, 1001, 1002))):
+        record_scores(
+            archive,
+            {
+                (name, task, seed): score + 0.2 * rung + 0.01 * seed % 0.03 * (name == "less")
+                for name, score in low.items()
+                for task in TASKS
+                for seed in seeds
+            },
+            rung=rung,
+        )
+    boards = [SCREENING, Board(SUITE, 1, TRAINER), Board(SUITE, 2, TRAINER)]
+    found = analyse(archive, SECOND, ["less"], boards=boards)
+    by_task = {f.task: f for f in found if f.kind == "ablation"}
+    assert set(by_task) == {*TASKS, "all"}
+    one = by_task["mqar"]
+    assert (one.subject, one.baseline, one.rung, one.n) == ("whole", "less", 1, 3)
+    assert one.effect == pytest.approx(0.39, abs=0.02)
+    assert "which does without" in one.statement and "it contributes" in one.statement
+    assert "output_gate=silu" in one.statement and "decay=vector" not in one.statement
+    insights = taught_by(list(by_task.values()), {"whole": whole, "less": without})
+    assert {i.mechanisms for i in insights} == {("output_gate=silu",)}
+    assert {i.direction for i in insights} == {1}
+    assert not [f for f in analyse(archive, SECOND, [], boards=boards) if f.kind == "ablation"]
+
+
+def test_what_is_no_ablation_is_not_compared_with_its_parent(archive: Archive) -> None:
+    archive.record_designs(
+        [make_design("a", make_axes()), make_design("b", make_axes(), parents=("a",))]
+    )
+    record_scores(archive, {(name, task, 0): 0.5 for name in "ab" for task in TASKS})
+    assert not [f for f in analysed(archive, FIRST, ["a", "b"]) if f.kind == "ablation"]
+
+
+# failures
+
+
+def test_failures_are_told_by_cause(archive: Archive) -> None:
+    archive.record_designs([make_design(name, make_axes()) for name in "abcd"])
+    archive.record_audits([make_audit("a", passed=False), *map(make_audit, "bcd")], 1)
+    record_trials(
+        archive,
+        [
+            make_trial("b", "mqar", 0, None, "oom"),
+            make_trial("b", "text", 0, None, "oom"),
+            make_trial("c", "mqar", 0, None, "diverged"),
+            make_trial("d", "mqar", 0, None, "diverged", learning_rate=5e-3),
+            make_trial("d", "mqar", 0, 0.4, learning_rate=2e-3),
+        ],
+    )
+    found = failures(archive, 1, SUITE, TRAINER)
+    assert [(f.stage, f.cause, f.designs) for f in found] == [
+        ("refused", "causal", ("design-a",)),
+        ("trained", "diverged", ("design-c",)),
+        ("trained", "oom", ("design-b",)),
+    ]
+    assert failures(archive, 2, SUITE, TRAINER) == ()
+
+
+def test_a_mechanism_whose_designs_fail_stands_out(archive: Archive) -> None:
+    archive.record_designs(
+        [make_design(f"d{n:02}", make_axes(decay=("none", "vector")[n % 2])) for n in range(24)]
+    )
+    record_scores(archive, {(f"d{n:02}", "mqar", 0): None if n % 2 else 0.5 for n in range(24)})
+    prone = prone_to_fail(archive, 1, SUITE, TRAINER)
+    assert [(p.mechanism, p.failed_with, p.n_with, p.failed_without) for p in prone] == [
+        ("decay=vector", 12, 12, 0)
+    ]
+    assert prone[0].p < 1e-4
+    archive.record_designs([make_design("untried", make_axes(decay="vector"))])
+    assert prone_to_fail(archive, 1, SUITE, TRAINER) == prone
+    assert prone_to_fail(archive, 0, SUITE, TRAINER) == ()

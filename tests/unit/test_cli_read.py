@@ -11,10 +11,13 @@ from typing import Any
 import click
 import pytest
 from builders import (
+    DELTA,
     SUITE,
     make_axes,
     make_design,
+    make_finding,
     make_human,
+    make_outcome,
     make_trial,
     record_scores,
     small_study,
@@ -147,6 +150,14 @@ def test_leaderboard_as_json_has_full_precision(lab: Lab, run: Callable[..., Res
     assert "suite other" in text(run("leaderboard", "--suite", "other"))
 
 
+def test_leaderboard_of_the_best_only(lab: Lab, run: Callable[..., Result]) -> None:
+    archive = Archive(lab.archive_path)
+    whole_lab(archive)
+    best = data(run("leaderboard", "--json", "--top", "2"))
+    assert [row["rank"] for row in best] == [1, 2]
+    assert best == archive.leaderboard()[:2]
+
+
 def test_leaderboard_shows_what_is_missing_as_dashes(lab: Lab, run: Callable[..., Result]) -> None:
     record_scores(Archive(lab.archive_path), {("[red]x", "mqar", 0): None})
     shown = text(run("leaderboard"))
@@ -240,38 +251,40 @@ def test_a_diverged_loss_is_null_in_json(lab: Lab, run: Callable[..., Result]) -
 def test_lineage_reaches_gap_finding_paper_and_parents(
     lab: Lab, run: Callable[..., Result]
 ) -> None:
-    ids = whole_lab(Archive(lab.archive_path))
-    root = data(run("lineage", ids["second"], "--json"))
-    assert (root["kind"], root["id"]) == ("design", ids["second"])
-    gap, first, human = root["children"]
-    assert (gap["kind"], gap["id"]) == ("gap", ids["later_gap"])
-    finding, insight = gap["children"]
-    assert (finding["id"], finding["role"]) == (ids["finding"], "finding")
-    assert insight["role"] == "for"
-    assert insight["children"][0]["id"] == ids["finding"]
-    assert (first["id"], first["role"]) == (ids["first"], "parent")
-    first_gap, first_parent = first["children"]
-    assert first_gap["children"][0]["children"][0]["id"] == ids["paper"]
-    assert first_parent["kind"] == human["kind"] == "human"
+    archive = Archive(lab.archive_path)
+    ids = whole_lab(archive)
+    archive.record_gap_outcome(make_outcome(ids["gap"], statement="refuted, by a little"))
+    found = data(run("lineage", ids["second"], "--json"))
+    assert (found["kind"], found["candidate_id"], found["cycle"]) == ("design", ids["second"], 2)
+    assert (found["gap"]["gap_id"], found["gap"]["outcome"]) == (ids["later_gap"], None)
+    assert [one["finding_id"] for one in found["findings"]] == [ids["finding"]]
+    assert found["gap"]["evidence_for"][0]["evidence"] == f"finding:{ids['finding']}"
+    assert [one["candidate_id"] for one in found["ancestors"]] == [ids["first"], "human_deltanet"]
+    assert found["standing"]["difference"] == pytest.approx(0.1)
+    first = data(run("lineage", ids["first"], "--json"))
+    assert first["gap"]["evidence_for"][0]["paper"]["paper_id"] == ids["paper"]
+    assert first["gap"]["outcome"]["verdict"] == "refuted"
+    assert [one["candidate_id"] for one in first["children"]] == [ids["second"]]
     shown = text(run("lineage", ids["second"]))
-    for part in (ids["second"], ids["later_gap"], ids["finding"], "Parallelizing", "deltanet"):
+    for part in (ids["later_gap"], ids["finding"], "not answered yet", "deltanet", "+0.100"):
+        assert part in shown
+    shown = text(run("lineage", ids["first"]))
+    for part in ("Parallelizing", "arXiv 2406.06484", "refuted, by a little", "children, 1"):
         assert part in shown
 
 
-def test_lineage_of_a_human_design_is_itself(lab: Lab, run: Callable[..., Result]) -> None:
-    whole_lab(Archive(lab.archive_path))
-    assert data(run("lineage", "deltanet", "--json")) == {
-        "kind": "human",
-        "id": "human_deltanet",
-        "text": "deltanet",
-        "children": [],
-    }
+def test_lineage_of_a_human_mixer_is_what_was_made_of_it(
+    lab: Lab, run: Callable[..., Result]
+) -> None:
+    ids = whole_lab(Archive(lab.archive_path))
+    found = data(run("lineage", "deltanet", "--json"))
+    assert (found["kind"], found["gap"], found["ancestors"]) == ("human", None, [])
+    assert [one["candidate_id"] for one in found["children"]] == [ids["second"], ids["first"]]
 
 
 def test_lineage_survives_missing_and_circular_parents(
     lab: Lab, run: Callable[..., Result]
 ) -> None:
-
     archive = Archive(lab.archive_path)
     archive.record_designs(
         [
@@ -279,10 +292,60 @@ def test_lineage_survives_missing_and_circular_parents(
             make_design("b", make_axes(), parents=("a",)),
         ]
     )
-    root = data(run("lineage", "a", "--json"))
-    kinds = [child["kind"] for child in root["children"]]
-    assert kinds == ["gap", "design", "unknown"]
-    assert "see above" in root["children"][1]["children"][1]["text"]
+    found = data(run("lineage", "a", "--json"))
+    assert {one["candidate_id"]: one["kind"] for one in found["ancestors"]} == {
+        "b": "design",
+        "gone": "unknown",
+    }
+    assert [one["candidate_id"] for one in found["children"]] == ["b"]
+    assert "not trained" in text(run("lineage", "a"))
+
+
+def test_thirty_generations_are_thirty_lines(lab: Lab, run: Callable[..., Result]) -> None:
+    archive = Archive(lab.archive_path)
+    archive.record_candidates([make_human("deltanet", make_axes(**DELTA))])
+    chain = ["human_deltanet", *(f"generation{number:02}" for number in range(1, 32))]
+    archive.record_designs(
+        [
+            make_design(name, make_axes(), cycle, parents=(chain[cycle - 1],))
+            for cycle, name in enumerate(chain)
+            if cycle
+        ]
+    )
+    lines = text(run("lineage", "generation31")).splitlines()
+    start = next(n for n, line in enumerate(lines) if "ancestors, 31" in line)
+    ancestors = lines[start + 1 :]
+    assert len(ancestors) == 31
+    assert "cycle 30  design-generation30" in ancestors[0]
+    assert "from design-generation29" in ancestors[0]
+    assert "human  deltanet" in ancestors[-1]
+    assert len({len(line) - len(line.lstrip("│ ├└─")) for line in ancestors}) == 1, "one depth"
+
+
+def test_of_a_wide_family_the_newest_are_listed(lab: Lab, run: Callable[..., Result]) -> None:
+    archive = Archive(lab.archive_path)
+    archive.record_candidates([make_human("deltanet", make_axes(**DELTA))])
+    archive.record_designs(
+        [
+            make_design(f"child{n:02}", make_axes(), n, parents=("human_deltanet",))
+            for n in range(1, 41)
+        ]
+    )
+    shown = text(run("lineage", "deltanet", "--most", "3"))
+    assert "children, the newest 3 of 40" in shown
+    assert "child40" in shown and "child37" not in shown
+    found = data(run("lineage", "deltanet", "--json", "--most", "3"))
+    assert (len(found["children"]), found["child_count"]) == (3, 40)
+
+
+def test_lineage_shows_what_the_parts_contribute(lab: Lab, run: Callable[..., Result]) -> None:
+    archive = Archive(lab.archive_path)
+    archive.record_designs([make_design("whole", make_axes())])
+    ablated = make_finding(
+        kind="ablation", subject="whole", baseline="less", statement="the gate adds 0.100"
+    )
+    archive.record_findings([ablated])
+    assert "the gate adds 0.100" in text(run("lineage", "whole"))
 
 
 def test_lineage_of_a_gap_is_refused(lab: Lab, run: Callable[..., Result]) -> None:

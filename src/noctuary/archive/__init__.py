@@ -3,6 +3,7 @@
 DuckDB is imported when a database is opened, so importing this package is cheap.
 """
 
-from noctuary.archive.store import VOLATILE_COLUMNS, Archive
+from noctuary.archive.reading import VOLATILE_COLUMNS
+from noctuary.archive.store import Archive
 
 __all__ = ["VOLATILE_COLUMNS", "Archive"]

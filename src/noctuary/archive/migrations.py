@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from noctuary.archive import retrieval, standings
 from noctuary.errors import LabTooNew
 
 if TYPE_CHECKING:
@@ -67,6 +68,20 @@ def _search(connection: "DuckDBPyConnection") -> None:
     connection.execute(_schema("0006_search"))
 
 
+def _retrieval(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0007_retrieval"))
+    retrieval.index(connection)
+
+
+def _literature(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0008_literature"))
+
+
+def _standings(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0009_standings"))
+    standings.rebuild(connection)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "tables", _tables),
     Migration(2, "student_t", _student_t),
@@ -74,6 +89,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(4, "rungs", _rungs),
     Migration(5, "policy", _policy),
     Migration(6, "search", _search),
+    Migration(7, "retrieval", _retrieval),
+    Migration(8, "literature", _literature),
+    Migration(9, "standings", _standings),
 )
 
 

@@ -38,6 +38,7 @@ def paper_row(paper: Paper) -> Row:
         "authors": list(paper.authors),
         "mechanisms": list(paper.mechanisms),
         "axes": as_json(paper.axes),
+        "identifiers": list(paper.identifiers),
     }
 
 

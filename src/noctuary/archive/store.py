@@ -7,19 +7,17 @@ open between two calls, so any other DuckDB client can look into it during a nig
 
 import contextlib
 import datetime
-import hashlib
-import json
 import os
-import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import resources
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from noctuary.archive import migrations, rows
+from noctuary.archive import migrations, retrieval, rows, standings
 from noctuary.archive.connection import opened
+from noctuary.archive.lineage import read_lineage
+from noctuary.archive.reading import fetched, fingerprint, named_query
 from noctuary.archive.rows import Row
 from noctuary.archive.trial_files import read_trial
 from noctuary.archive.writing import insert, updates, upsert_candidates
@@ -31,25 +29,21 @@ from noctuary.domain import (
     Design,
     Finding,
     Gap,
+    GapOutcome,
     Insight,
     Paper,
     Trial,
 )
-from noctuary.errors import NotFound, UsageError
+from noctuary.errors import NotFound
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-VOLATILE_COLUMNS: dict[str, frozenset[str]] = {
-    "migrations": frozenset({"applied_at"}),
-    "candidates": frozenset({"path"}),
-    "trials": frozenset({"seconds", "peak_memory_mb", "recorded_at", "digest"}),
-    "curves": frozenset({"seconds"}),
-    "cycles": frozenset({"started", "finished", "flow_run_id"}),
-}
-"""table -> columns in which two runs of the same work may differ: clocks, memory, places."""
+    from noctuary.archive.observations import Measured
+    from noctuary.embedding import Encoder
 
 _KEEP_OLD = "ON CONFLICT DO NOTHING"
+_EMBEDDED_AT_ONCE = 2_000
 
 
 class Archive:
@@ -141,10 +135,29 @@ class Archive:
         self._record("papers", map(rows.paper_row, papers), "paper_id", unless_kept=changed)
 
     def record_insights(self, insights: Iterable[Insight]) -> None:
-        self._record("insights", map(rows.insight_row, insights), "insight_id")
+        with self._writing() as connection:
+            insert(connection, "insights", map(rows.insight_row, insights), "insight_id", _KEEP_OLD)
+            retrieval.index(connection)
+
+    def embed_insights(self, encoder: "Encoder") -> None:
+        """Compute and keep the embeddings that are missing; the file is not held meanwhile."""
+        with self._reading() as connection:
+            missing = retrieval.unembedded(connection, encoder.model)
+        for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
+            numbers, texts = zip(*missing[start : start + _EMBEDDED_AT_ONCE], strict=True)
+            vectors = encoder.encode(texts)
+            with self._writing() as connection:
+                retrieval.keep_embeddings(connection, encoder.model, numbers, vectors)
 
     def record_gap(self, gap: Gap) -> None:
         self._record("gaps", [rows.gap_row(gap)], "gap_id")
+
+    def record_gap_outcome(self, outcome: GapOutcome) -> None:
+        """Record what became of a gap; a cycle that is run again decides anew."""
+        row = outcome.model_dump()
+        with self._writing() as connection:
+            conflict = f"ON CONFLICT DO UPDATE SET {updates([row], 'gap_id')}"
+            insert(connection, "gap_outcomes", [row], "gap_id", conflict)
 
     def record_candidates(self, candidates: Iterable[Candidate]) -> None:
         """Record candidates; a human one stays human when a design turns out to be equal."""
@@ -178,7 +191,13 @@ class Archive:
         read = [read_trial(folder, trial_id) for trial_id in sorted(set(trial_ids))]
         now = migrations.utc_now()
         with self._writing() as connection:
-            known = dict(connection.execute("SELECT trial_id, digest FROM trials").fetchall())
+            known = dict(
+                connection.execute(
+                    "SELECT trial_id, digest FROM trials "
+                    "WHERE trial_id IN (SELECT unnest($ids::VARCHAR[]))",
+                    {"ids": [f.trial.spec.trial_id for f in read]},
+                ).fetchall()
+            )
             fresh = [f for f in read if known.get(f.trial.spec.trial_id) != f.digest]
             content = [
                 {**rows.trial_row(f.trial), "digest": f.digest, "recorded_at": now} for f in fresh
@@ -190,11 +209,14 @@ class Archive:
             ]
             conflict = f"ON CONFLICT DO UPDATE SET {updates(content, 'trial_id')}"
             insert(connection, "trials", content, "trial_id", conflict)
-            connection.execute(
-                "DELETE FROM curves WHERE list_contains($ids::VARCHAR[], trial_id)",
-                {"ids": [row["trial_id"] for row in content]},
-            )
+            replaced = [row["trial_id"] for row in content if row["trial_id"] in known]
+            if replaced:  # a look at all curves, which are by far the largest table
+                connection.execute(
+                    "DELETE FROM curves WHERE trial_id IN (SELECT unnest($ids::VARCHAR[]))",
+                    {"ids": replaced},
+                )
             insert(connection, "curves", points, (), "")
+            standings.refresh(connection, {f.trial.spec.candidate_id for f in fresh})
 
     def record_findings(self, findings: Iterable[Finding]) -> None:
         self._record("findings", map(rows.finding_row, findings), "finding_id")
@@ -222,6 +244,21 @@ class Archive:
         )
         with self._writing() as connection:
             insert(connection, "cycles", [row], "cycle_id", conflict)
+
+    def note_literature(self, cycle_id: str, note: str) -> None:
+        """Record what an opened cycle read, and what became of its search for more."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE cycles SET literature = ? WHERE cycle_id = ?", [note, cycle_id]
+            )
+
+    def note_search(self, cycle_id: str, refused: Mapping[str, int], notice: str) -> None:
+        """Record why the search of an opened cycle refused ideas, and its word on a plateau."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE cycles SET refused = ?, notice = ? WHERE cycle_id = ?",
+                [rows.as_json(dict(refused)), notice, cycle_id],
+            )
 
     def close_cycle(
         self,
@@ -264,16 +301,8 @@ class Archive:
             NotFound: there is no archive yet.
             UsageError: there is no such query, or it has no such parameter.
         """
-        path = resources.files(__package__) / "queries" / f"{name}.sql"
-        try:
-            sql = path.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise UsageError(f"{name!r} is no query of the archive") from error
-        wanted = set(re.findall(r"\$([a-z_]+)", re.sub(r"--.*", "", sql)))
-        unknown = sorted(set(parameters) - wanted)
-        if unknown:
-            raise UsageError(f"query {name} takes {sorted(wanted)}, not {unknown}")
-        return self._fetch(sql, {key: _plain(parameters.get(key)) for key in wanted})
+        with self._reading() as connection:
+            return named_query(connection, name, parameters)
 
     def records(self, table: str, **equals: Any) -> list[Row]:
         """Return the rows of a table where the given columns have the given values."""
@@ -292,15 +321,70 @@ class Archive:
         )
         return tuple(map(rows.insight_from, self._fetch(sql, {"max_cycle": max_cycle})))
 
+    def retrieve(
+        self,
+        query: str,
+        *,
+        mechanisms: Sequence[str] = (),
+        capability: str | None = None,
+        limit: int = 10,
+        encoder: "Encoder | None" = None,
+    ) -> tuple[retrieval.Retrieved, ...]:
+        """Return the insights that answer a query best, best first; equal ones by id.
+
+        Args:
+            mechanisms: only insights about at least one of these.
+            encoder: also compares meanings, of what `embed_insights` has embedded.
+        """
+        asked = retrieval.parameters(query, mechanisms, capability, limit, encoder)
+        return tuple(map(retrieval.retrieved_from, self.query("retrieve", **asked)))
+
     def gaps(self) -> tuple[Gap, ...]:
         return tuple(map(rows.gap_from, self.records("gaps")))
+
+    def gap_outcomes(self) -> tuple[GapOutcome, ...]:
+        return tuple(GapOutcome.model_validate(row) for row in self.records("gap_outcomes"))
+
+    def observations(
+        self,
+        suite: str,
+        rung: int,
+        trainer: str | None = None,
+        seeds: Collection[int] | None = None,
+        max_cycle: int | None = None,
+    ) -> "dict[str, Measured]":
+        """Return task -> what the candidates of the design space scored on it, on one board.
+
+        Args:
+            trainer, seeds, max_cycle: as in `queries/observations.sql`; None for all.
+        """
+        from noctuary.archive.observations import read_observations
+
+        asked = {
+            "suite": suite,
+            "rung": rung,
+            "trainer": trainer,
+            "seeds": None if seeds is None else sorted(seeds),
+            "max_cycle": max_cycle,
+        }
+        with self._reading() as connection:
+            return read_observations(connection, asked)
 
     def candidates(self) -> tuple[Candidate, ...]:
         return tuple(map(rows.candidate_from, self.records("candidates")))
 
-    def axes(self) -> dict[str, Axes]:
-        """Return candidate id -> its point in the design space, where it has one."""
-        return {c.candidate_id: c.axes for c in self.candidates() if c.axes is not None}
+    def axes(self, candidate_ids: Collection[str] | None = None) -> dict[str, Axes]:
+        """Return candidate id -> its point in the design space, where it has one.
+
+        Args:
+            candidate_ids: these; None for all.
+        """
+        sql = (
+            "SELECT candidate_id, axes FROM candidates WHERE axes IS NOT NULL AND ($ids::VARCHAR[] "
+            "IS NULL OR candidate_id IN (SELECT unnest($ids::VARCHAR[]))) ORDER BY candidate_id"
+        )
+        ids = None if candidate_ids is None else sorted(candidate_ids)
+        return {row["candidate_id"]: row["axes"] for row in self._fetch(sql, {"ids": ids})}
 
     def designs(self, max_cycle: int | None = None) -> tuple[Design, ...]:
         sql = (
@@ -325,39 +409,25 @@ class Archive:
     def cycles(self) -> list[Row]:
         return self._fetch("SELECT * FROM cycles ORDER BY number, cycle_id", {})
 
-    def leaderboard(self, suite: str | None = None) -> list[Row]:
-        return self.query("leaderboard", suite=suite)
+    def leaderboard(
+        self, suite: str | None = None, candidate: str | None = None, top: int | None = None
+    ) -> list[Row]:
+        """Return the view: of one suite, of one candidate, the best so many of each board."""
+        return self.query("leaderboard", suite=suite, candidate=candidate, top=top)
+
+    def lineage(self, candidate_id: str, most: int) -> dict[str, Any]:
+        """Return where a candidate comes from and what came of it, as `read_lineage` says."""
+        with self._reading() as connection:
+            return read_lineage(connection, candidate_id, most)
 
     def fingerprint(self) -> dict[str, str]:
         """Return table -> hash of its rows, in a fixed order, without the volatile columns."""
-        prints = {}
         with self._reading() as connection:
-            found = connection.execute(
-                "SELECT table_name, list(column_name ORDER BY column_index) "
-                "FROM duckdb_columns() JOIN duckdb_tables() USING (table_name) "
-                "GROUP BY table_name ORDER BY table_name"
-            ).fetchall()
-            for table, columns in found:
-                kept = [c for c in columns if c not in VOLATILE_COLUMNS.get(table, frozenset())]
-                names = ", ".join(f'"{column}"' for column in kept)
-                result = connection.execute(f'SELECT {names} FROM "{table}" ORDER BY ALL')
-                digest = hashlib.sha256(names.encode("utf-8"))
-                while batch := result.fetchmany(10_000):
-                    digest.update(repr(batch).encode("utf-8"))
-                prints[table] = digest.hexdigest()
-        return prints
+            return fingerprint(connection)
 
     def _fetch(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
         with self._reading() as connection:
-            result = connection.execute(sql, parameters)
-            columns = [(column[0], str(column[1]) == "JSON") for column in result.description or ()]
-            return [
-                {
-                    name: json.loads(value) if is_json and value is not None else value
-                    for (name, is_json), value in zip(columns, row, strict=True)
-                }
-                for row in result.fetchall()
-            ]
+            return fetched(connection, sql, parameters)
 
 
 def _put_in_place(fresh: Path, path: Path) -> None:
@@ -369,11 +439,6 @@ def _put_in_place(fresh: Path, path: Path) -> None:
     except OSError:  # a file system without hard links
         if not path.exists():
             fresh.replace(path)
-
-
-def _plain(value: Any) -> Any:
-    """Return lists for tuples, sets and ranges, which DuckDB does not bind."""
-    return sorted(value) if isinstance(value, tuple | set | frozenset | range) else value
 
 
 def _utc(moment: datetime.datetime) -> datetime.datetime:

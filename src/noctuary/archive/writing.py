@@ -6,7 +6,7 @@ Covers the statement; what happens to a row whose key is there already is the ca
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from noctuary.archive import rows
+from noctuary.archive import rows, standings
 from noctuary.archive.rows import Row
 from noctuary.domain import Candidate
 
@@ -28,6 +28,7 @@ def upsert_candidates(connection: "DuckDBPyConnection", candidates: Iterable[Can
         f"WHERE {rank.format('excluded')} >= {rank.format('candidates')}"
     )
     insert(connection, "candidates", content, "candidate_id", conflict)
+    standings.settle(connection, {row["candidate_id"] for row in content})  # names and kinds count
 
 
 def insert(

@@ -21,16 +21,22 @@ from noctuary.cli.common import (
 
 @click.command("leaderboard")
 @click.option("--suite", metavar="SUITE", help="Only this suite (its full version).")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the best N of each board (default: everybody, the failed ones too).",
+)
 @lab_option
 @json_option
-def command(suite: str | None, lab_path: Path | None, as_json: bool) -> None:
+def command(suite: str | None, top: int | None, lab_path: Path | None, as_json: bool) -> None:
     """Rank the candidates of each suite, best first.
 
     The difference is to the best human baseline, paired by task and seed, with its 95 %
     interval over the seeds. Candidates that lack a task come last, without a rank.
     """
     lab, archive = open_lab(lab_path)
-    rows = archive.leaderboard(suite) if archive.exists() else []
+    rows = archive.leaderboard(suite, top=top) if archive.exists() else []
     if as_json:
         print_json(rows)
     elif not rows:

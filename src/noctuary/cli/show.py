@@ -64,13 +64,14 @@ def describe(lab: "Lab", archive: "Archive", kind: str, identity: str) -> dict[s
         found["design"] = designs[0] if designs else None
         found["audits"] = archive.records("audits", candidate_id=identity)
         found["trials"] = [_brief(row) for row in archive.records("trials", candidate_id=identity)]
-        found["standings"] = [
-            row for row in archive.leaderboard() if row["candidate_id"] == identity
-        ]
+        found["standings"] = archive.leaderboard(candidate=identity)
     elif kind == "trial":
         found["folder"] = str(lab.trials / identity)
         curve = archive.records("curves", trial_id=identity)
         found["curve"] = [{"step": row["step"], "loss": row["loss"]} for row in curve]
+    elif kind == "gap":
+        outcomes = archive.records("gap_outcomes", gap_id=identity)
+        found["outcome"] = outcomes[0]["statement"] if outcomes else None
     elif kind == "cycle":
         found["designs"] = [
             {"design_id": row["design_id"], "name": row["name"]}

@@ -6,8 +6,8 @@ from typing import Any
 from noctuary.domain import Candidate, Finding
 from noctuary.words import counted
 
-MAX_EFFECTS = 8
-"""Mechanism effects that an account lists; the archive has them all."""
+MOST_ROWS = 50
+"""Ranks that the leaderboard of an account shows, beside all humans and the cycle's designs."""
 
 
 def headline(
@@ -41,6 +41,17 @@ def headline(
     return max(against, key=lambda finding: finding.effect).statement
 
 
+def shown(board: Sequence[dict[str, Any]], own: Collection[str]) -> list[dict[str, Any]]:
+    """Return the rows that are worth a look: the best, all humans, and the cycle's own designs."""
+    return [
+        row
+        for row in board
+        if (row["rank"] is not None and row["rank"] <= MOST_ROWS)
+        or row["kind"] == "human"
+        or row["candidate_id"] in own
+    ]
+
+
 def leaderboard_rows(board: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the leaderboard as rows of plain values, for a table in the Prefect UI."""
     return [
@@ -63,19 +74,24 @@ def interval(low: float | None, high: float | None) -> str:
 
 def cycle_markdown(
     number: int,
-    gap_text: str,
-    board: Sequence[dict[str, Any]],
-    findings: Sequence[Finding],
     conclusion: str,
-    rules: Sequence[str] = (),
+    outcome: str,
+    board: Sequence[dict[str, Any]],
+    learnt: Sequence[Sequence[str]],
+    rules: Sequence[str],
+    gap_text: str,
 ) -> str:
     """Return the account of a cycle as markdown.
 
     Args:
+        conclusion: how its best design did; `outcome`: what became of its question.
+        learnt: the sections in between, as lines.
         rules: under which it ran, in sentences.
+        gap_text: the question with its evidence.
     """
     rows = leaderboard_rows(board)
-    lines = [f"# Cycle {number}", "", f"**{conclusion}**", "", "## Leaderboard", ""]
+    lines = [f"# Cycle {number}", "", f"**{conclusion}**", "", f"**The question.** {outcome}"]
+    lines += ["", "## Leaderboard", ""]
     if rows:
         lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
         lines += ["| " + " | ".join(str(_shown(v)) for v in row.values()) + " |" for row in rows]
@@ -85,17 +101,10 @@ def cycle_markdown(
         "between chance and perfect) and of how fast it was learnt. "
         "Differences are paired by task and seed; the intervals are Student t over seeds and "
         "not corrected for the number of designs.",
-        "",
-        "## What the mechanisms did",
-        "",
-        "On the first rung, where every design was, at the best learning rate of each task.",
-        "",
     ]
-    effects = [f for f in findings if f.kind == "mechanism" and f.task == "all" and f.low]
-    effects.sort(key=lambda finding: (-abs(finding.effect), finding.subject))
-    lines += [f"- {finding.statement}" for finding in effects[:MAX_EFFECTS]] or ["- Too few yet."]
-    if rules:
-        lines += ["", "## Rules", "", *(f"- {rule}" for rule in rules)]
+    for section in learnt:
+        lines += ["", *section]
+    lines += ["", "## Rules", "", *(f"- {rule}" for rule in rules)]
     return "\n".join([*lines, "", gap_text])
 
 

@@ -5,14 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from noctuary.analysis.failures import failures, prone_to_fail
 from noctuary.archive.store import Archive
 from noctuary.consent import answers_of
 from noctuary.domain import Candidate, Finding, Gap
 from noctuary.gap import gap_markdown
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, CycleSummary
-from noctuary.plan import suite_of
-from noctuary.report.cycle import cycle_markdown, headline
+from noctuary.plan import suite_of, trainer_of
+from noctuary.report.cycle import cycle_markdown, headline, shown
+from noctuary.report.sections import (
+    ablations_section,
+    effects_section,
+    failures_section,
+    search_section,
+)
 from noctuary.trials import Trained
 
 
@@ -35,9 +42,9 @@ def summarise(
     """Return the account of a cycle whose findings are recorded."""
     suite = suite_of(run.settings.training)
     standings = archive.leaderboard(suite.version)
-    board = [row for row in standings if row["rung"] == suite.top]
     designs = [candidate for candidate in candidates if candidate.kind == "design"]
     ids = {design.candidate_id for design in designs}
+    board = shown([row for row in standings if row["rung"] == suite.top], ids)
     names = {row["name"]: row["candidate_id"] for row in board}
     baseline = next((row["baseline"] for row in board if row["baseline"]), "")
     reached = [one.candidate_id for one in trained if one.rung == suite.top and one.trial_ids]
@@ -56,12 +63,26 @@ def summarise(
         best_design=ranked[0]["candidate_id"] if ranked else None,
         statement=statement,
     )
+    [outcome] = [one for one in archive.gap_outcomes() if one.gap_id == gap.gap_id]
     text = gap_markdown(
         gap,
         {insight.insight_id: insight for insight in archive.insights()},
         {paper.paper_id: paper for paper in archive.papers()},
+        outcome,
     )
-    markdown = cycle_markdown(run.cycle.number, text, board, findings, statement, _rules(run))
+    trials_of = (run.cycle.number, suite.version, trainer_of(run.settings.training))
+    learnt = [
+        effects_section(findings),
+        ablations_section(findings),
+        failures_section(
+            failures(archive, *trials_of), prone_to_fail(archive, *trials_of), len(designs)
+        ),
+        search_section(record["refused"] or {}, record["notice"] or ""),
+    ]
+    rules = [*_rules(run), f"Literature: {record['literature']}."]
+    markdown = cycle_markdown(
+        run.cycle.number, statement, outcome.statement, board, learnt, rules, text
+    )
     return Account(summary, board, markdown)
 
 

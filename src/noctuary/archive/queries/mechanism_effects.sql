@@ -2,6 +2,7 @@
 -- candidates with another value on the same axis; a row a task, and one for `all`, the mean over
 -- the tasks of candidates that finished every task. The unit of replication is the candidate.
 -- Welch's interval; the quantile at fractional degrees of freedom is interpolated in 1/df.
+-- Sums are Kahan's, which do not depend on the order of the rows, within what is ever shown.
 -- Says what goes together, not what causes what: the other axes are not held fixed.
 --
 -- $suite, $rung, $trainer, $seeds, $max_cycle: as in paired_differences.sql.
@@ -41,27 +42,43 @@ choices AS (
         WHERE axes IS NOT NULL
     )
 ),
-observed AS (
-    SELECT axis, value, candidate_id, task, score
+centres AS (
+    SELECT task, favg(score) AS centre
+    FROM scores
+    GROUP BY task
+),
+sums AS (
+    -- of the distances to the mean of the task, so that the squares keep their digits
+    SELECT axis, value, task, centre, count(*) AS n_with,
+        fsum(score - centre) AS total_with,
+        fsum((score - centre) ^ 2) AS squares_with
     FROM choices
     JOIN scores USING (candidate_id)
+    JOIN centres USING (task)
+    GROUP BY axis, value, task, centre
 ),
-contrasts AS (
-    SELECT v.axis, v.value, v.task, o.candidate_id, o.score, o.value = v.value AS has
-    FROM (SELECT DISTINCT axis, value, task FROM observed) v
-    JOIN observed o ON o.axis = v.axis AND o.task = v.task
+sides AS (
+    SELECT *,
+        sum(n_with) OVER others AS n_without,
+        sum(total_with) OVER others AS total_without,
+        sum(squares_with) OVER others AS squares_without
+    FROM sums
+    WINDOW others AS (
+        PARTITION BY axis, task ORDER BY value
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW
+    )
 ),
 moments AS (
-    SELECT axis, value, task,
-        count(*) FILTER (WHERE has) AS n_with,
-        count(*) FILTER (WHERE NOT has) AS n_without,
-        avg(score ORDER BY candidate_id) FILTER (WHERE has) AS mean_with,
-        avg(score ORDER BY candidate_id) FILTER (WHERE NOT has) AS mean_without,
-        var_samp(score ORDER BY candidate_id) FILTER (WHERE has) AS var_with,
-        var_samp(score ORDER BY candidate_id) FILTER (WHERE NOT has) AS var_without
-    FROM contrasts
-    GROUP BY axis, value, task
-    HAVING n_with > 0 AND n_without > 0
+    SELECT axis, value, task, n_with, n_without::BIGINT AS n_without,
+        centre + total_with / n_with AS mean_with,
+        centre + total_without / n_without AS mean_without,
+        CASE WHEN n_with > 1 THEN
+            greatest(0.0, squares_with - total_with ^ 2 / n_with) / (n_with - 1) END AS var_with,
+        CASE WHEN n_without > 1 THEN
+            greatest(0.0, squares_without - total_without ^ 2 / n_without) / (n_without - 1)
+            END AS var_without
+    FROM sides
+    WHERE n_without > 0
 ),
 errors AS (
     SELECT *, mean_with - mean_without AS effect,
