@@ -44,6 +44,9 @@ Device = Literal["auto", "cpu", "cuda"]
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
+ParentsBy = Literal["ranked", "greedy", "random", "ucb1", "aging", "map_elites"]
+"""A policy of `search.parents`."""
+
 
 class Section(BaseModel):
     """Strict, so that `seeds = true` is a mistake and not one seed."""
@@ -56,13 +59,18 @@ class SearchSettings(Section):
 
     Attributes:
         designs: designs proposed a cycle.
-        parents: how many of the best designs so far may become parents.
+        parents: how many of the designs so far may become parents.
+        parents_by: how they are chosen.
+        ablations: how many of the designs, at most, take a part from a new best design, to see
+            what the part contributes.
         keep: share of the designs that go on from the first rung, the second, and so on; the
             last one holds for all that follow.
     """
 
     designs: int = Field(default=4, ge=1, le=64)
     parents: int = Field(default=4, ge=1, le=64)
+    parents_by: ParentsBy = "ranked"
+    ablations: int = Field(default=1, ge=0, le=64)
     keep: Annotated[tuple[Share, ...], Field(min_length=1, strict=False)] = (0.8, 0.5)
 
     def kept(self, rung: int) -> float:
@@ -102,18 +110,28 @@ class TrainingSettings(Section):
     test_salt: str = ""
 
 
+MAX_PATIENCE = 240.0
+"""Seconds; the stage that reads the literature counts as failed soon after."""
+
+
 class LiteratureSettings(Section):
-    """The only outbound connection by default. An empty endpoint keeps noctuary offline.
+    """The only outbound connections by default. An empty endpoint keeps noctuary offline.
 
     Attributes:
         endpoint: base address of the Semantic Scholar graph API.
-        patience: seconds that a cycle waits for it at most, retries included.
+        arxiv_endpoint: address of the arXiv API, the second source; empty for none.
+        query: what every cycle asks for, beside what its last gap is about.
+        limit: papers that one question brings at most.
+        patience: seconds that a cycle waits for its papers at most, retries included.
+        fresh: how long an answer counts as new; only then the same is asked again.
     """
 
     endpoint: str = "https://api.semanticscholar.org/graph/v1"
+    arxiv_endpoint: str = "https://export.arxiv.org/api/query"
     query: str = "linear attention recurrent sequence model"
-    limit: int = Field(default=20, ge=1, le=100)
-    patience: Duration = 15.0
+    limit: int = Field(default=20, ge=1, le=1000)
+    patience: Annotated[Duration, Field(le=MAX_PATIENCE)] = 15.0
+    fresh: Duration = 86400.0
 
 
 class ArchiveSettings(Section):

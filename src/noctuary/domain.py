@@ -41,7 +41,10 @@ class Paper(Value):
     """Bibliographic facts, and an account of the paper in our own words.
 
     Attributes:
-        paper_id: `arxiv:2406.06484` where there is an arXiv id, else `s2:<paper id>`.
+        paper_id: `arxiv:2406.06484` where there is an arXiv id, else the first that there is of
+            `doi:`, `s2:` (Semantic Scholar), `corpus:` and `title:`.
+        identifiers: all names of the paper, written in the same way; they can be none for a paper
+            that has its arXiv id alone.
         account: what the paper does and finds; for fetched papers, empty (the abstract of
             somebody else is not ours to ship).
         axes: the design the paper proposes, where it is a point in our design space.
@@ -56,7 +59,8 @@ class Paper(Value):
     account: str
     mechanisms: tuple[Mechanism, ...] = ()
     axes: Axes | None = None
-    source: Literal["snapshot", "semantic_scholar"]
+    source: Literal["snapshot", "import", "semantic_scholar", "arxiv"]
+    identifiers: tuple[str, ...] = ()
 
 
 class Insight(Value):
@@ -65,6 +69,7 @@ class Insight(Value):
     Attributes:
         direction: +1 the mechanisms help the capability, -1 they hurt it, 0 no clear effect.
         strength: how strongly the evidence speaks, 0 to 1.
+        conditions: where it holds, as far as is known: scale, data, length of training.
         evidence: a `paper_id`, or `finding:<finding_id>` for our own trials.
         cycle: number of the cycle whose trials it comes from; None for papers.
     """
@@ -74,6 +79,7 @@ class Insight(Value):
     capability: Capability
     direction: Literal[-1, 0, 1]
     strength: float = Field(ge=0, le=1)
+    conditions: str = ""
     evidence: str
     cycle: int | None = None
 

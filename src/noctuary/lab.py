@@ -61,6 +61,7 @@ class Lab:
         self.work = self.root / "work"
         self.quarantine = self.root / "quarantine"
         self.corpora = self.root / "corpora"
+        self.literature = self.root / "literature"
         self.prefect = self.root / "prefect"
         self.journal_path = self.logs / "journal.jsonl"
 

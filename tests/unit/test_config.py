@@ -119,7 +119,8 @@ def test_all_problems_come_at_once_in_one_line(toml: Any) -> None:
     for part in (
         "unknown setting 'colour'",
         "search.designs = 0",
-        "unknown setting 'search.design' (known here: designs, keep, parents)",
+        "unknown setting 'search.design' "
+        "(known here: ablations, designs, keep, parents, parents_by)",
         "training.device = 'tpu'",
         "'soon' is not a duration",
         "unknown setting 'surch' (known here: archive, literature, search, serve, training)",
@@ -188,6 +189,8 @@ def test_settings_survive_json() -> None:
         ("literature", "endpoint", "", True),
         ("literature", "query", "delta rule", True),
         ("literature", "limit", 9, True),
+        ("literature", "arxiv_endpoint", "", True),
+        ("literature", "fresh", "9h", True),
         ("literature", "patience", "9s", False),
         ("training", "test_salt", "public", True),
         ("training", "workers", 9, False),

@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "show": "Show one record: a design, trial, gap, finding, cycle or paper.",
     "lineage": "Show where a design came from: gap, findings, papers, parents.",
     "gaps": "Show the research questions that were asked, and what became of them.",
+    "insights": "Search what is known about mechanisms, from papers and our own trials.",
+    "literature": "Fetch, search or import papers.",
     "doctor": "Check what this machine has, and what is missing.",
 }
 """name -> one line of help, so that the list of commands needs no import."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from noctuary.cli.common import console, json_option, print_json, table
+from noctuary.cli.common import console, json_option, print_json, printable, table
 from noctuary.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def command(
         _print(file, class_name, audit)
     if not audit.accepted:
         failed = ", ".join(check.name for check in audit.checks if not check.passed)
-        raise CheckFailed(f"{file} is rejected: {_printable(failed)}")
+        raise CheckFailed(f"{file} is rejected: {printable(failed)}")
 
 
 def _as_json(
@@ -108,7 +108,7 @@ def _print(file: Path, class_name: str, audit: "Audit") -> None:
     for check in audit.checks:
         verdict = "passed" if check.passed else "FAILED"
         numbers = (_number(check.measured), _number(check.limit))
-        shown.add_row(_printable(check.name), verdict, *numbers, _printable(check.detail))
+        shown.add_row(printable(check.name), verdict, *numbers, printable(check.detail))
     out = console()
     out.print(shown)
     if audit.accepted:
@@ -125,8 +125,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value % 1 == 0 else f"{value:.3g}"
-
-
-def _printable(text: str) -> str:
-    """Return what a candidate may have written without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -117,6 +117,11 @@ def find_record(archive: "Archive", text: str) -> tuple[str, str]:
     return chosen[0]["kind"], chosen[0]["id"]
 
 
+def printable(text: str) -> str:
+    """Return what somebody else may have written without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     """Return a number for a table; a dash for None."""
     if value is None:

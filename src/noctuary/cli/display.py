@@ -109,7 +109,7 @@ class Display:
         if kind == "gap named":
             return f"gap: {event['question']}"
         if kind == "designs made":
-            return f"designs: {', '.join(event['designs'])}"
+            return f"designs: {', '.join(event['designs'])}. {event.get('notice', '')}".rstrip(". ")
         if kind == "stage failed":
             return f"{event['stage']} failed: {event['reason']}"
         if kind == "archive held":

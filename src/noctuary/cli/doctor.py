@@ -182,7 +182,7 @@ def _lab(path: Path | None) -> list[Line]:
 
 
 def _network(path: Path | None) -> list[Line]:
-    """Try to reach the one address that the settings name, by a connection without a request."""
+    """Try to reach the addresses that the settings name, by a connection without a request."""
     from noctuary.config import load_settings
     from noctuary.lab import Lab, default_lab
 
@@ -190,17 +190,22 @@ def _network(path: Path | None) -> list[Line]:
         settings = load_settings(Lab(path or default_lab()).settings_path)
     except NoctuaryError as error:
         return [Line("settings", "broken", str(error))]
-    endpoint = settings.literature.endpoint
-    if not endpoint:
-        return [Line("literature", "ok", "offline by setting", "the shipped papers are used")]
+    literature = settings.literature
+    if not literature.endpoint.strip():
+        return [Line("literature", "ok", "offline by setting", "the papers at hand are used")]
+    endpoints = (literature.endpoint, literature.arxiv_endpoint)
+    return [_reached(endpoint) for endpoint in endpoints if endpoint.strip()]
+
+
+def _reached(endpoint: str) -> Line:
     address = urlsplit(endpoint)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         socket.create_connection((address.hostname or "", port), timeout=3).close()
     except OSError as error:
         found = f"{address.hostname} does not answer ({error})"
-        return [Line("literature", "missing", found, "the shipped papers are used")]
-    return [Line("literature", "ok", f"{address.hostname} answers")]
+        return Line("literature", "missing", found, "the papers at hand are used")
+    return Line("literature", "ok", f"{address.hostname} answers")
 
 
 def _server() -> list[Line]:
