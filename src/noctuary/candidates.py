@@ -4,6 +4,7 @@ Reads mixer files as text. Never executes one: that is for sandboxed processes.
 """
 
 import ast
+import functools
 import hashlib
 import os
 import stat
@@ -47,6 +48,7 @@ def human_names() -> tuple[str, ...]:
     return tuple(path.stem for path in _human_files())
 
 
+@functools.cache
 def human_genomes() -> dict[str, Axes]:
     """Return name -> axes of the human mixers that are points of the design space."""
     found = {path.stem: genome_of(path.read_text(encoding="utf-8")) for path in _human_files()}

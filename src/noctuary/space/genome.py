@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from noctuary.domain import Axes, Value
-from noctuary.space.mechanisms import AXES, RULES, mechanism
+from noctuary.space.mechanisms import AXES, RULES, broken_rules, mechanism
 
 _PLAINEST: Axes = {axis: next(iter(values)) for axis, values in AXES.items()}
 
@@ -83,8 +83,7 @@ def contradictions(axes: Axes) -> list[str]:
         dict.fromkeys(
             f"{rule.axis}={axes[rule.axis]} needs {rule.other}={' or '.join(rule.allowed)}, "
             f"not {axes[rule.other]}: {rule.reason}"
-            for rule in RULES
-            if rule.broken(axes)
+            for rule in broken_rules(axes)
         )
     )
 
@@ -101,9 +100,10 @@ def repaired(axes: Axes, keep: Collection[str] = ()) -> Genome:
     fixed = {axis: axes.get(axis, plain) for axis, plain in _PLAINEST.items()}
     held = set(keep)
     for _ in range(_PATIENCE):
-        rule = next((rule for rule in RULES if rule.broken(fixed)), None)
-        if rule is None:
+        broken = broken_rules(fixed)
+        if not broken:
             return Genome.model_validate(fixed)
+        rule = broken[0]
         if rule.other not in held:
             fixed[rule.other] = rule.allowed[0]
         elif rule.axis not in held:

@@ -334,6 +334,24 @@ RULES: tuple[Rule, ...] = (
 """What makes a genome valid. Each rule is about two axes; a repair goes through them in order."""
 
 
+_RULES_ABOUT: dict[tuple[str, str], list[int]] = {}
+"""(axis, value) -> numbers of the rules that speak where it is chosen; most choices have none."""
+for _number, _rule in enumerate(RULES):
+    for _value in _rule.values:
+        _RULES_ABOUT.setdefault((_rule.axis, _value), []).append(_number)
+
+
+def broken_rules(axes: dict[str, str]) -> list[Rule]:
+    """Return the rules that these choices break, one choice on each axis, in order."""
+    numbers = [
+        number
+        for choice in axes.items()
+        for number in _RULES_ABOUT.get(choice, ())
+        if axes[RULES[number].other] not in RULES[number].allowed
+    ]
+    return [RULES[number] for number in sorted(numbers)]
+
+
 def mechanism(axis: str, value: str) -> str:
     """Return how a mechanism is written."""
     return f"{axis}{MARK}{value}"

@@ -70,9 +70,14 @@ ranked AS (
     JOIN insight_index USING (number)
     LEFT JOIN by_words USING (number)
     LEFT JOIN compared USING (number)
+),
+best AS MATERIALIZED (  -- before their texts are read
+    SELECT score, words_rank, meaning_rank, insight_id
+    FROM ranked
+    ORDER BY score DESC, insight_id
+    LIMIT $limit
 )
 SELECT score, words_rank, meaning_rank, insights.*
-FROM ranked
+FROM best
 JOIN insights USING (insight_id)
-ORDER BY score DESC, insight_id
-LIMIT $limit;
+ORDER BY score DESC, insight_id;

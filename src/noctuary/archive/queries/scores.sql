@@ -22,19 +22,19 @@ failed AS (
         AND ($seeds::UBIGINT[] IS NULL OR list_contains($seeds::UBIGINT[], seed))
 ),
 by_task AS (
-    SELECT candidate_id, task, avg(score ORDER BY trainer, seed) AS score, count(*) AS n_seeds
+    SELECT candidate_id, task, avg(score ORDER BY trainer, seed) AS score
     FROM eligible
     GROUP BY candidate_id, task
 ),
 by_candidate AS (
-    SELECT candidate_id, avg(score ORDER BY task) AS score, min(n_seeds) AS n_seeds,
+    SELECT candidate_id, avg(score ORDER BY task) AS score,
         count(*) = (SELECT count(DISTINCT task) FROM eligible)
             AND candidate_id NOT IN (SELECT candidate_id FROM failed) AS complete,
         map_from_entries(list((task, score) ORDER BY task)) AS tasks
     FROM by_task
     GROUP BY candidate_id
 )
-SELECT candidate_id, name, kind, reference, axes, complete, score, n_seeds, tasks
+SELECT candidate_id, name, kind, complete, score, tasks
 FROM by_candidate
 JOIN candidates USING (candidate_id)
 ORDER BY complete DESC, score DESC, name, candidate_id;
