@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from noctuary.archive import migrations, retrieval, rows, standings
+from noctuary.archive import migrations, retrieval, rows
 from noctuary.archive.connection import opened
 from noctuary.archive.lineage import read_lineage
 from noctuary.archive.reading import fetched, fingerprint, named_query
+from noctuary.archive.recording import write_running_cycle, write_trials
 from noctuary.archive.rows import Row
 from noctuary.archive.trial_files import read_trial
 from noctuary.archive.writing import insert, updates, upsert_candidates
@@ -189,34 +190,8 @@ class Archive:
             CheckFailed: a result is damaged.
         """
         read = [read_trial(folder, trial_id) for trial_id in sorted(set(trial_ids))]
-        now = migrations.utc_now()
         with self._writing() as connection:
-            known = dict(
-                connection.execute(
-                    "SELECT trial_id, digest FROM trials "
-                    "WHERE trial_id IN (SELECT unnest($ids::VARCHAR[]))",
-                    {"ids": [f.trial.spec.trial_id for f in read]},
-                ).fetchall()
-            )
-            fresh = [f for f in read if known.get(f.trial.spec.trial_id) != f.digest]
-            content = [
-                {**rows.trial_row(f.trial), "digest": f.digest, "recorded_at": now} for f in fresh
-            ]
-            points = [
-                {"trial_id": f.trial.spec.trial_id, **point._asdict()}
-                for f in fresh
-                for point in f.curve
-            ]
-            conflict = f"ON CONFLICT DO UPDATE SET {updates(content, 'trial_id')}"
-            insert(connection, "trials", content, "trial_id", conflict)
-            replaced = [row["trial_id"] for row in content if row["trial_id"] in known]
-            if replaced:  # a look at all curves, which are by far the largest table
-                connection.execute(
-                    "DELETE FROM curves WHERE trial_id IN (SELECT unnest($ids::VARCHAR[]))",
-                    {"ids": replaced},
-                )
-            insert(connection, "curves", points, (), "")
-            standings.refresh(connection, {f.trial.spec.candidate_id for f in fresh})
+            write_trials(connection, read)
 
     def record_findings(self, findings: Iterable[Finding]) -> None:
         self._record("findings", map(rows.finding_row, findings), "finding_id")
@@ -229,21 +204,8 @@ class Archive:
         policy: str | None = None,
     ) -> None:
         """Record that a cycle runs, under a policy. One that ran before keeps start and gap."""
-        row = {
-            "cycle_id": cycle.cycle_id,
-            **cycle.model_dump(),
-            "status": "running",
-            "started": _utc(started),
-            "flow_run_id": flow_run_id,
-            "summary": "",
-            "policy": policy,
-        }
-        conflict = (
-            "ON CONFLICT DO UPDATE SET status = excluded.status, finished = NULL, "
-            "flow_run_id = excluded.flow_run_id, policy = excluded.policy"
-        )
         with self._writing() as connection:
-            insert(connection, "cycles", [row], "cycle_id", conflict)
+            write_running_cycle(connection, cycle, _utc(started), flow_run_id, policy)
 
     def note_literature(self, cycle_id: str, note: str) -> None:
         """Record what an opened cycle read, and what became of its search for more."""
