@@ -171,6 +171,7 @@ def test_any_bytes_may_be_asked(known: Lab, query: bytes) -> None:
     assert "No insight fits" in done.stdout.decode()
 
 
+@pytest.mark.slow  # reads the model in a process of its own; `test_retrieval` reads it in one
 def test_with_the_extra_meaning_is_searched_too(
     known: Lab, missing: Callable[[str], NoReturn]
 ) -> None:

@@ -30,7 +30,7 @@ from noctuary.archive import Archive
 from noctuary.errors import LabTooNew, NotALab, NotFound, UsageError
 from noctuary.lab import Lab
 
-COMMANDS = ("leaderboard", "show", "lineage", "gaps")
+COMMANDS = ("leaderboard", "show", "lineage", "gaps", "insights")
 
 
 @pytest.fixture

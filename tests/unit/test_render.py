@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from noctuary.candidates import genome_of
 from noctuary.space.genome import Genome
 from noctuary.space.human import HUMAN
+from noctuary.space.render import render
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "fixtures" / "rendered_gated_delta.py.txt"
@@ -158,6 +159,14 @@ def golden() -> str:
 
 def write_golden() -> None:
     GOLDEN.write_text(golden(), encoding="utf-8")
+
+
+def test_a_name_is_never_broken_at_its_hyphens() -> None:
+    name = "delta-vector-silu-window-alternate-conv4-6b8bfd"
+    for words in range(1, 30):
+        idea = f"{'x ' * words}Made from {name} and {name}: mutated."
+        source = render(HUMAN["gla"], name=name, idea=idea, sources=[])
+        assert source.count(name) == 3
 
 
 def test_the_rendered_gated_delta_rule_is_the_golden_file() -> None:

@@ -245,7 +245,11 @@ def _docstring(genome: Genome, *, name: str, idea: str, sources: Sequence[str], 
         f"T * CHUNK * D; only a state per head goes from chunk to chunk. `step` keeps "
         f"{_listed(kept)}, O(1) a token.",
     ]
-    lines = [textwrap.fill(_quoted(part), WIDTH - len('"""')) for part in paragraphs if part]
+    lines = [
+        textwrap.fill(_quoted(part), WIDTH - len('"""'), break_on_hyphens=False)
+        for part in paragraphs
+        if part
+    ]
     text = "\n\n".join(lines)
     return f'"""{text}\n"""'
 
