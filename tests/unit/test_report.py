@@ -1,9 +1,11 @@
 """The account of a cycle for people: the table's formats, and the picture of the curves."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from builders import make_finding, make_human, make_trial, write_trials
+from matplotlib.image import imread
 
 from noctuary.analysis.failures import Failure, Prone
 from noctuary.report.curves import curves_png
@@ -71,6 +73,17 @@ def test_curves_of_every_task_are_one_picture(tmp_path: Path) -> None:
     trials.append(make_trial(humans[0].candidate_id, "recall", 0, None, "diverged"))
     write_trials(tmp_path, trials)
     assert curves_png(humans, trials, tmp_path).startswith(PNG)
+
+
+def test_long_names_are_not_cut_off_at_the_edges_of_the_picture(tmp_path: Path) -> None:
+    humans = [make_human(f"additive-vector-softmax-window-alternate-{n:013d}") for n in range(8)]
+    trials = [make_trial(human.candidate_id, "mqar", 0, 0.5) for human in humans]
+    trials += [make_trial(humans[0].candidate_id, task, 0, 0.5) for task in ("text", "recall")]
+    write_trials(tmp_path, trials)
+    pixels = imread(io.BytesIO(curves_png(humans, trials, tmp_path)))[..., :3]  # (y, x, 3)
+    assert pixels.min() < 0.5
+    assert (pixels[:, [0, 1, -2, -1]] == 1).all()
+    assert (pixels[[0, 1, -2, -1]] == 1).all()
 
 
 def test_a_cycle_without_trials_has_an_empty_picture(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ Curve = tuple[list[int], list[float]]
 COLOURS = tuple(f"C{number}" for number in range(10) if number != 7)
 """Of the designs: matplotlib's own, without its grey."""
 
+LETTER = 0.076
+"""Inches that a letter of the legend takes, at most."""
+
 DASHES = ((0, (6, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))
 """Of the human baselines, in turn; with their greys they tell a dozen lines apart."""
 
@@ -38,7 +41,9 @@ def curves_png(candidates: Sequence[Candidate], trials: Sequence[Trial], folder:
     rungs = sorted({trial.spec.rung for trial in trials})
     rows = rungs[:1] + rungs[1:][-1:]
     # no wider than a page of the Prefect UI, which would shrink it until nobody can read it
-    size = (3.2 * max(1, len(tasks)), 0.9 + 3.1 * max(1, len(rows)))
+    width = 3.2 * max(1, len(tasks))
+    lines = -(-len(candidates) // _columns([one.name for one in candidates], width))
+    size = (width, 0.3 + 0.2 * lines + 3.1 * max(1, len(rows)))
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     looks = _looks(candidates)
@@ -60,11 +65,21 @@ def curves_png(candidates: Sequence[Candidate], trials: Sequence[Trial], folder:
             axes.set_ylabel("training loss (nats)")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=_columns(list(handles), size[0]),
+        frameon=False,
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    """Return how many columns of a legend fit into so many inches, one to three."""
+    longest = max(map(len, names), default=0)
+    return max(1, min(3, int(width / (0.7 + LETTER * longest))))
 
 
 def _looks(candidates: Sequence[Candidate]) -> dict[str, dict[str, Any]]:
