@@ -32,7 +32,7 @@ def missing() -> Callable[[str], NoReturn]:
 def small_disk(tmp_path: Path, missing: Callable[[str], NoReturn]) -> Iterator[SmallDisk]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    size = MIN_FREE_BYTES + 16 * 2**20
+    size = MIN_FREE_BYTES + 32 * 2**20  # a cycle of the tiny suite takes about 20 MiB
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
         subprocess.run(mount, check=True, capture_output=True)

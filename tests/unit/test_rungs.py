@@ -214,22 +214,10 @@ def test_each_rung_is_judged_by_its_own_scores(archive: Archive) -> None:
 def test_finalists_are_known_by_both_scores_and_only_to_later_cycles(archive: Archive) -> None:
     record(archive, 1, {"a": 0.4, "b": 0.3})
     record(archive, 1, {"a": 0.7}, rung=SUITE.top)
-    assert knowledge(archive, 1).scored() == ()
-    first, second = knowledge(archive, 2).scored()
+    assert knowledge(archive, 1).history().attempts == ()
+    first, second = knowledge(archive, 2).history().attempts
     assert (first.candidate_id, second.candidate_id) == ("a", "b")
     assert first.score == pytest.approx(0.4)
     assert first.final == pytest.approx(0.7)
     assert second.score == pytest.approx(0.3)
     assert second.final is None
-
-
-def test_what_was_tried_is_counted_in_tasks_not_in_seeds(archive: Archive) -> None:
-    record(archive, 1, {"a": 0.4, "b": 0.3})
-    record(archive, 1, {"a": 0.7}, rung=SUITE.top)
-    archive.record_designs([make_design("rejected", make_axes())])
-    tried = {one.name: one.trials for one in knowledge(archive, 2).tried()}
-    assert tried == {
-        "design-a": len(TASKS),
-        "design-b": len(TASKS),
-        "design-rejected": 0,
-    }
