@@ -196,7 +196,6 @@ SEARCHERS: dict[str, Callable[[], Searcher]] = {
     "without literature": partial(Default, literature=False),
     "without findings": partial(Default, findings=False),
     "without the surrogate": partial(Default, surrogate=False),
-    "without the bandit": partial(Default, bandit=False),
     "without gaps": partial(Default, gaps=False),
     "without ablations": partial(Default, ablations=0),
 }

@@ -11,8 +11,8 @@ from searching import SPACE
 
 from noctuary.proposers import Idea, Proposer
 from noctuary.proposers.grammar import GrammarProposer
-from noctuary.search.bandit import PRIOR, Operators
-from noctuary.search.history import History, Parent
+from noctuary.search.history import Parent
+from noctuary.search.moves import CHANCES, Moves
 from noctuary.search.plateau import PATIENCE, Plateau
 from noctuary.space.features import MECHANISMS
 from noctuary.space.genome import Genome
@@ -32,10 +32,10 @@ def ideas(
     *mechanisms: str,
     count: int = 60,
     seed: int = 0,
-    operators: Operators | None = None,
+    moves: Moves | None = None,
 ) -> list[Idea]:
     proposer: Proposer = GrammarProposer()
-    chosen = operators or Operators(History())
+    chosen = moves or Moves()
     return list(islice(proposer.ideas(parents, chosen, Random(seed), mechanisms), count))
 
 
@@ -55,7 +55,7 @@ def test_all_ideas_are_mixers_with_what_was_asked_for(
         assert contains(idea.genome, (mechanism,))
         assert set(idea.parents) <= set(parents)
     assert found == ideas(parents, mechanism, seed=seed)
-    assert all(idea.move in (*PRIOR, "insert") for idea in found)
+    assert all(idea.move in (*CHANCES, "insert") for idea in found)
 
 
 def test_the_first_ideas_are_the_parents_with_the_mechanisms_and_nothing_else() -> None:
@@ -70,7 +70,7 @@ def test_the_first_ideas_are_the_parents_with_the_mechanisms_and_nothing_else() 
 
 def test_all_operators_come_up_and_say_whom_they_met() -> None:
     found = ideas([parent(0), parent(50), parent(100)], count=400)
-    assert set(Counter(idea.move for idea in found)) == set(PRIOR)
+    assert set(Counter(idea.move for idea in found)) == set(CHANCES)
     for idea in found:
         assert len(idea.parents) == {"draw": 0, "cross": 2, "interpolate": 2}.get(idea.move, 1)
         if idea.move == "mutate":
@@ -89,12 +89,12 @@ def test_without_parents_ideas_are_drawn_from_the_space() -> None:
 
 
 def test_on_a_plateau_mutations_reach_further() -> None:
-    far = Operators(History(), plateau=Plateau(cycles=6 * PATIENCE, best=0.5))
+    far = Moves(Plateau(cycles=6 * PATIENCE, best=0.5))
     origin = parent(0)
 
-    def beyond_one_change(operators: Operators | None) -> int:
+    def beyond_one_change(moves: Moves | None) -> int:
         around = set(neighbours(origin.genome))
-        found = ideas([origin], count=300, operators=operators)
+        found = ideas([origin], count=300, moves=moves)
         mutated = [i.genome for i in found if i.move == "mutate" and i.genome not in around]
         return sum(distance(genome, origin.genome) for genome in mutated) // max(1, len(mutated))
 

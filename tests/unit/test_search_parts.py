@@ -1,6 +1,5 @@
-"""The parts of the search: operators by merit, the surrogate, the batch, novelty, plateaus."""
+"""The parts of the search: the surrogate, the batch, novelty, plateaus."""
 
-from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
@@ -12,10 +11,10 @@ from scipy.optimize import approx_fprime
 from scipy.stats import norm, spearmanr
 from searching import EFFECTS, SPACE, attempt, climbed, worth
 
-from noctuary.domain import Move, Paper
-from noctuary.search.bandit import PRIOR, Operators
+from noctuary.domain import Paper
 from noctuary.search.batch import APART, chosen, expected_improvement, first
 from noctuary.search.history import Attempt, History
+from noctuary.search.moves import Moves
 from noctuary.search.novelty import Novelty
 from noctuary.search.plateau import NOISE, PATIENCE, plateau
 from noctuary.search.surrogate import GUESS, Kernel, Surrogate
@@ -27,49 +26,6 @@ from noctuary.space.operators import distance, draw, neighbours
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("steady")
-
-# --- the bandit
-
-
-def made_by(move: Move, score: float | None, number: int, reason: str = "") -> Attempt:
-    return attempt(number, score, cycle=2, move=move, parents=("c000",), reason=reason)
-
-
-def test_an_operator_whose_children_improve_is_chosen_more_often() -> None:
-    parent = attempt(0, 0.5)
-    good = [made_by("cross", 0.6, n) for n in range(1, 21)]
-    bad = [made_by("mutate", 0.4, n) for n in range(21, 41)]
-    rng, operators = Random(0), Operators(History([parent, *good, *bad]))
-    picked = Counter(operators.choose(rng) for _ in range(500))
-    assert picked["cross"] > 400
-    even = Operators(History([parent, *good, *bad]), credited=False)
-    picked = Counter(even.choose(rng) for _ in range(1000))
-    assert set(picked) == set(PRIOR)
-    assert abs(picked["cross"] - picked["mutate"]) < 100
-
-
-def test_failures_are_losses_and_what_waits_for_its_trials_is_no_news() -> None:
-    parent = attempt(0, 0.5)
-    waiting = Operators(History([parent, made_by("cross", None, 1)]))
-    failed = Operators(History([parent, made_by("cross", None, 1, reason="rejected: leaks")]))
-    wins, losses = PRIOR["cross"]
-    assert waiting.counts["cross"] == [wins, losses]
-    assert failed.counts["cross"] == [wins, losses + 1]
-
-
-def test_a_draw_must_beat_the_best_design_before_it_and_an_ablation_counts_for_nobody() -> None:
-    history = History(
-        [
-            attempt(0, 0.5),
-            attempt(1, 0.6, cycle=2, move="draw"),
-            attempt(2, 0.55, cycle=3, move="draw"),
-            attempt(3, 0.9, cycle=4, move="ablate", parents=("c000",)),
-        ]
-    )
-    wins, losses = PRIOR["draw"]
-    assert Operators(history).counts["draw"] == [wins + 1, losses + 1]
-    assert set(Operators(history).counts) == set(PRIOR)
-
 
 # --- the surrogate
 
@@ -287,8 +243,8 @@ def test_many_small_steps_are_progress_once_they_add_up() -> None:
 def test_the_longer_the_plateau_the_further_the_search_looks() -> None:
     short, long = plateau(bests(*[0.5] * 6)), plateau(bests(*[0.5] * 30))
     assert short is not None and long is not None
-    assert Operators(History()).reach < short.reach < long.reach < len(AXES)
-    draws = [Operators(History(), plateau=p).choose for p in (None, long)]
+    assert Moves().reach < short.reach < long.reach < len(AXES)
+    draws = [Moves(p).choose for p in (None, long)]
     calm, restless = (
         sum(choose(Random(seed)) == "draw" for seed in range(300)) for choose in draws
     )

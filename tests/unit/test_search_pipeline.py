@@ -169,7 +169,7 @@ def test_a_good_prior_helps_from_the_first_cycle_on() -> None:
     assert np.mean(told) > np.mean(untold)
 
 
-@pytest.mark.parametrize("switch", ["findings", "surrogate", "bandit"])
+@pytest.mark.parametrize("switch", ["findings", "surrogate"])
 def test_each_part_can_be_left_out(switch: str) -> None:
     whole, without = SEARCH, Search(GrammarProposer(), **{switch: False})  # type: ignore[arg-type]
 

@@ -10,8 +10,8 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from noctuary.domain import Move
-from noctuary.search.bandit import Operators
 from noctuary.search.history import Parent
+from noctuary.search.moves import Moves
 from noctuary.space.genome import Genome
 
 
@@ -35,7 +35,7 @@ class Proposer(Protocol):
     def ideas(
         self,
         parents: Sequence[Parent],
-        operators: Operators,
+        moves: Moves,
         rng: Random,
         mechanisms: tuple[str, ...] = (),
     ) -> Iterator[Idea]:

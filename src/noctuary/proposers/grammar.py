@@ -9,8 +9,8 @@ from random import Random
 
 from noctuary.domain import Move
 from noctuary.proposers import Idea
-from noctuary.search.bandit import Operators
 from noctuary.search.history import Parent
+from noctuary.search.moves import Moves
 from noctuary.space.operators import (
     contains,
     cross,
@@ -28,7 +28,7 @@ class GrammarProposer:
     def ideas(
         self,
         parents: Sequence[Parent],
-        operators: Operators,
+        moves: Moves,
         rng: Random,
         mechanisms: tuple[str, ...] = (),
     ) -> Iterator[Idea]:
@@ -37,7 +37,7 @@ class GrammarProposer:
             genome, words = insert(parent.genome, *mechanisms)
             yield Idea(genome, "insert", words, (parent,))
         while True:
-            varied = _varied(parents, operators, rng)
+            varied = _varied(parents, moves, rng)
             if contains(varied.genome, mechanisms):
                 yield varied
             else:
@@ -46,9 +46,9 @@ class GrammarProposer:
                 yield Idea(genome, move, f"{varied.operator}; then {words}", varied.parents)
 
 
-def _varied(parents: Sequence[Parent], operators: Operators, rng: Random) -> Idea:
+def _varied(parents: Sequence[Parent], moves: Moves, rng: Random) -> Idea:
     """Return what an operator makes of random parents; one drawn from the space without any."""
-    move = operators.choose(rng)
+    move = moves.choose(rng)
     if not parents or move == "draw":
         genome, words = draw(rng)
         return Idea(genome, "draw", words, ())
@@ -64,5 +64,5 @@ def _varied(parents: Sequence[Parent], operators: Operators, rng: Random) -> Ide
     if move == "simplify":
         genome, words = simplify(parent.genome, rng)
         return Idea(genome, move, words, (parent,))
-    genome, words = mutate(parent.genome, rng, rng.randint(1, operators.reach))
+    genome, words = mutate(parent.genome, rng, rng.randint(1, moves.reach))
     return Idea(genome, "mutate", words, (parent,))

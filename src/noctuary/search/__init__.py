@@ -1,6 +1,6 @@
 """The search: from what was tried to the designs that are worth trying next.
 
-Parents by a policy, operators by a bandit, candidates screened by a surrogate, known ones refused,
-diverse batches, and what is done on a plateau. Everything is a function of the history and a
+Parents by a policy, ideas by the operators, screened by a surrogate, known ones refused, diverse
+batches, and what is done on a plateau. Everything is a function of the history and a
 generator: nothing is remembered between two calls, so a rerun of a cycle proposes the same.
 """

@@ -19,9 +19,9 @@ from noctuary.config import ParentsBy, SearchSettings
 from noctuary.domain import Gap, Mechanism, Move, Value
 from noctuary.proposers import Idea, Proposer
 from noctuary.proposers.grammar import GrammarProposer
-from noctuary.search.bandit import Operators
 from noctuary.search.batch import chosen, first
 from noctuary.search.history import Attempt, History, as_parent
+from noctuary.search.moves import Moves
 from noctuary.search.novelty import Novelty
 from noctuary.search.parents import POLICIES
 from noctuary.search.plateau import Plateau, plateau
@@ -92,7 +92,6 @@ class Search:
             cycle, to see what the part contributes.
         findings: whether the surrogate hears of scores; without, it knows the literature alone.
         surrogate: whether ideas are screened; without, the first new ones are taken.
-        bandit: whether operators are credited with what they have achieved.
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class Search:
         ablations: int = 1,
         findings: bool = True,
         surrogate: bool = True,
-        bandit: bool = True,
     ) -> None:
         self.proposer = proposer
         self.policy = POLICIES[parents_by]
@@ -112,7 +110,6 @@ class Search:
         self.ablations = ablations
         self.findings = findings
         self.surrogate = surrogate
-        self.bandit = bandit
 
     def propose(
         self,
@@ -137,16 +134,16 @@ class Search:
         """
         standstill = plateau(history)
         parents = self.policy(history, self.parents, rng)
-        operators = Operators(history, credited=self.bandit, plateau=standstill)
+        moves = Moves(standstill)
         pool = _Pool(novelty or Novelty(history), frozenset(forbidden))
         wanted = max(POOL, 8 * count) if self.surrogate else count
         if self.ablations:
             pool.fill(_ablations(history), wanted)
         if gap is not None:
-            ideas = self.proposer.ideas(parents, operators, rng, gap.mechanisms)
+            ideas = self.proposer.ideas(parents, moves, rng, gap.mechanisms)
             pool.fill(ideas, (wanted + 1) // 2, gap.mechanisms)
             wanted //= 2
-        pool.fill(self.proposer.ideas(parents, operators, rng), wanted)
+        pool.fill(self.proposer.ideas(parents, moves, rng), wanted)
         proposals = self._screened(history, list(pool.ideas.values()), gap, count, prior)
         if len(proposals) < count:
             log.warning("%d designs proposed instead of %d: no more are new", len(proposals), count)
