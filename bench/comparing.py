@@ -140,7 +140,7 @@ def draw_figure(found: Comparison, path: Path) -> None:
         scores.plot(trials, one["curve"], **style)
         shares.plot(trials, (when[:, None] <= trials).mean(0), **style)
     scores.axhline(target, color="black", linewidth=0.8, linestyle=":")
-    scores.annotate(f"top {top} of the space", (trials[-1], target), ha="right", va="bottom")
+    scores.annotate(f"top {top} of the space", (0, target), va="bottom")
     scores.set(xlabel="trials", ylabel="best score so far, mean of the repetitions")
     shares.set(xlabel="trials", ylabel=f"share that reached the top {top}", ylim=(0, 1))
     scores.legend(frameon=False)
