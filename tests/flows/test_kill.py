@@ -24,8 +24,6 @@ from noctuary.archive import Archive
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 
-KILLS = 20
-CYCLES = 3
 PATIENCE = 120.0
 
 
@@ -54,19 +52,20 @@ def strike(process: "subprocess.Popen[bytes]", victim: str) -> None:
 
 
 @pytest.mark.timeout(1500)
+@pytest.mark.parametrize(("most", "cycles"), [(8, 2), pytest.param(20, 3, marks=pytest.mark.slow)])
 def test_a_night_that_is_killed_again_and_again_leaves_the_same_archive(
-    tmp_path: Path, prefect_environment: dict[str, str]
+    most: int, cycles: int, tmp_path: Path, prefect_environment: dict[str, str]
 ) -> None:
     undisturbed = make_lab(tmp_path / "undisturbed")
-    run_to_the_end(undisturbed, CYCLES, prefect_environment)
+    run_to_the_end(undisturbed, cycles, prefect_environment)
 
     rng = random.Random(20)
     lab = make_lab(tmp_path / "killed")
     journal = Journal(lab.journal_path)
     kills = 0
-    while kills < KILLS:
+    while kills < most:
         since = journal.end()
-        process = start_night(lab, CYCLES, prefect_environment)
+        process = start_night(lab, cycles, prefect_environment)
         try:
             # some moments lie in the start, most behind it, all over the stages
             if rng.random() < 0.85:
@@ -80,7 +79,7 @@ def test_a_night_that_is_killed_again_and_again_leaves_the_same_archive(
                 time.sleep(rng.uniform(0.0, 1.0))
         finally:
             kill_tree(process)
-    run_to_the_end(lab, CYCLES, prefect_environment)
+    run_to_the_end(lab, cycles, prefect_environment)
 
     assert (
         Archive(lab.archive_path).fingerprint() == Archive(undisturbed.archive_path).fingerprint()
