@@ -60,10 +60,6 @@ class History:
         """Those in the design space that have a score, oldest first."""
         return tuple(a for a in self.attempts if a.genome is not None and a.score is not None)
 
-    @cached_property
-    def by_id(self) -> dict[str, Attempt]:
-        return {attempt.candidate_id: attempt for attempt in self.attempts}
-
     def ranked(self, rng: Random) -> list[Parent]:
         """Return those that can be parents, best first, each genome once.
 
