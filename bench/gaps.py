@@ -17,7 +17,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,21 +114,6 @@ def build(path: Path, trials: int, seed: int) -> None:
         rebuild(connection)
 
 
-class Clock:
-    """Wall and CPU seconds of calls, by what was called."""
-
-    def __init__(self) -> None:
-        self.wall: dict[str, list[float]] = {}
-        self.cpu: dict[str, list[float]] = {}
-
-    def time(self, name: str, call: Callable[[], T]) -> T:
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = call()
-        self.wall.setdefault(name, []).append(time.perf_counter() - wall)
-        self.cpu.setdefault(name, []).append(time.process_time() - cpu)
-        return result
-
-
 def propose(
     cycle: Cycle, history: History, gap: Gap, papers: Sequence[Paper], insights: Sequence[Insight]
 ) -> int:
@@ -144,7 +129,7 @@ def propose(
 
 def measure(path: Path, repeats: int) -> dict[str, Any]:
     """Return seconds by what was done, the counts behind them, and the memory in MB."""
-    archive, clock = Archive(path), Clock()
+    archive, clock = Archive(path), measuring.Clock()
     papers, insights = read_snapshot(shipped("data/snapshot") / "papers.json")
     last = archive.records("designs", design_id=f"{0:064x}")  # the archive is there and open
     cycle = Cycle(number=10**6 + len(last), seed=0, settings="")

@@ -1,6 +1,6 @@
 """What the benchmarks share: facts of the machine, tables, and where results are kept.
 
-Covers no measurement of its own.
+Covers no measurement of its own, only the clock for calls.
 """
 
 import datetime
@@ -10,12 +10,33 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results.md")
+
+
+class Clock:
+    """Wall and CPU seconds of calls, by what was called."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, list[float]] = {}
+        self.cpu: dict[str, list[float]] = {}
+
+    def time(self, name: str, call: Callable[[], T]) -> T:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = call()
+        self.cpu.setdefault(name, []).append(time.process_time() - cpu)
+        self.wall.setdefault(name, []).append(time.perf_counter() - wall)
+        return result
+
+    def forget(self, name: str) -> None:
+        del self.wall[name], self.cpu[name]
 
 
 def facts() -> dict[str, Any]:

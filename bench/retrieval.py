@@ -24,7 +24,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -109,25 +109,7 @@ def build(path: Path, number: int, seed: int) -> None:
     archive.embed_insights(encoder)
 
 
-class Clock:
-    """Milliseconds of calls, by what was called: of the wall clock, and of the processor."""
-
-    def __init__(self) -> None:
-        self.wall: dict[str, list[float]] = {}
-        self.cpu: dict[str, list[float]] = {}
-
-    def time(self, name: str, call: Callable[[], Any]) -> Any:
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = call()
-        self.cpu.setdefault(name, []).append(1000 * (time.process_time() - cpu))
-        self.wall.setdefault(name, []).append(1000 * (time.perf_counter() - wall))
-        return result
-
-    def forget(self, name: str) -> None:
-        del self.wall[name], self.cpu[name]
-
-
-def ways(query: str, encoder: Encoder | None, clock: Clock) -> dict[str, dict[str, Any]]:
+def ways(query: str, encoder: Encoder | None, clock: measuring.Clock) -> dict[str, dict[str, Any]]:
     """Return way of searching -> its parameters of `queries/retrieve.sql`."""
     found = {"words": parameters(query, (), None, LIMIT, None)}
     if encoder is not None:
@@ -140,7 +122,7 @@ def ways(query: str, encoder: Encoder | None, clock: Clock) -> dict[str, dict[st
 
 def measure_speed(path: Path, repeats: int) -> dict[str, Any]:
     """Return milliseconds by what was done, agreement with exact search, and memory in MB."""
-    clock, archive = Clock(), Archive(path)
+    clock, archive = measuring.Clock(), Archive(path)
     encoder = clock.time("reading the model", sentence_encoder)
     ways("a first sentence", encoder, clock)
     if encoder is not None:
@@ -171,7 +153,11 @@ def measure_speed(path: Path, repeats: int) -> dict[str, Any]:
             shares.append(sum(row[0] in found for row in exact) / LIMIT)
     clock.forget("warming")
     agreement = statistics.mean(shares) if shares else None
-    return {"wall": clock.wall, "cpu": clock.cpu, "agreement": agreement, "memory_mb": memory}
+    wall, cpu = (
+        {name: [1000 * one for one in seconds] for name, seconds in times.items()}
+        for times in (clock.wall, clock.cpu)
+    )
+    return {"wall": wall, "cpu": cpu, "agreement": agreement, "memory_mb": memory}
 
 
 def speed_table(result: dict[str, Any]) -> str:
@@ -207,7 +193,7 @@ def measure_recall() -> list[dict[str, Any]]:
             archive.embed_insights(encoder)
         for question in questions():
             narrowed = {"mechanisms": question.get("mechanisms"), "limit": max(AMONG)}
-            for way, values in ways(question["question"], encoder, Clock()).items():
+            for way, values in ways(question["question"], encoder, measuring.Clock()).items():
                 if way == "both, of one mechanism":
                     continue
                 found = archive.query("retrieve", **{**values, **narrowed})
