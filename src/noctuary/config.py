@@ -159,6 +159,41 @@ class ServeSettings(Section):
     budget: Duration = 8 * 3600.0
 
 
+class LedgerSettings(Section):
+    """How the account is signed, and who outside of the lab hears of it.
+
+    Attributes:
+        passphrase_from: name of an environment variable that holds the passphrase of the key;
+            empty for a key that only its file's permissions protect.
+        signer: a command that signs instead of a key in the lab: it gets the bytes on its standard
+            input, and writes the 64 bytes of an Ed25519 signature. Empty for the lab's own key.
+        signer_key: public key of the signer, in the form of `ledger/key.pub`.
+        witness: address that is sent each signed tree head after a night; empty for none.
+    """
+
+    passphrase_from: str = ""
+    signer: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    signer_key: str = ""
+    witness: str = ""
+
+
+class ClaimSettings(Section):
+    """How claims are decided.
+
+    Attributes:
+        alpha: chance of a false discovery, over all claims of the lab together.
+        power: chance that a true effect of the smallest interesting size is verified.
+        smallest_effect: difference in score below which an effect is of no interest.
+        beacon: address of a drand beacon (its chain) that is mixed into the draw of the seeds;
+            empty for none.
+    """
+
+    alpha: Share = 0.05
+    power: Share = 0.8
+    smallest_effect: Share = 0.02
+    beacon: str = ""
+
+
 class Settings(Section):
     """All settings of a lab."""
 
@@ -167,6 +202,8 @@ class Settings(Section):
     literature: LiteratureSettings = LiteratureSettings()
     archive: ArchiveSettings = ArchiveSettings()
     serve: ServeSettings = ServeSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    claims: ClaimSettings = ClaimSettings()
 
     @property
     def settings_id(self) -> str:

@@ -16,6 +16,10 @@ class CheckFailed(NoctuaryError):
     """A check did not hold: an audit rejected, a stage failed, a record is broken."""
 
 
+class LedgerBroken(CheckFailed):
+    """The ledger, or something that it attests, is not what was signed."""
+
+
 class Stopped(NoctuaryError):
     """A night has to end at a safe point: nothing failed, and the same command goes on."""
 

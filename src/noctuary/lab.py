@@ -62,6 +62,7 @@ class Lab:
         self.quarantine = self.root / "quarantine"
         self.corpora = self.root / "corpora"
         self.literature = self.root / "literature"
+        self.ledger = self.root / "ledger"
         self.prefect = self.root / "prefect"
         self.journal_path = self.logs / "journal.jsonl"
 

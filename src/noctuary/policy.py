@@ -20,7 +20,7 @@ from noctuary.space.operators import completed
 Layer = Literal["group", "limits", "environment", "privileges", "files", "syscalls", "namespaces"]
 """A layer of the sandbox; `sandbox.layers` says what each one is against."""
 
-Consent = Literal["cycle", "promotion"]
+Consent = Literal["cycle", "promotion", "discovery"]
 """What a person may want to be asked before."""
 
 

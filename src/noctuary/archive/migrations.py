@@ -82,6 +82,10 @@ def _standings(connection: "DuckDBPyConnection") -> None:
     standings.rebuild(connection)
 
 
+def _ledger(connection: "DuckDBPyConnection") -> None:
+    connection.execute(_schema("0010_ledger"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "tables", _tables),
     Migration(2, "student_t", _student_t),
@@ -92,6 +96,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(7, "retrieval", _retrieval),
     Migration(8, "literature", _literature),
     Migration(9, "standings", _standings),
+    Migration(10, "ledger", _ledger),
 )
 
 

@@ -1,0 +1,1 @@
+"""The ledger: an append-only, signed account that anybody can verify with a public key."""
