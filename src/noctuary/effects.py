@@ -96,11 +96,15 @@ class Effects(NamedTuple):
 
         The sd includes the noise; `sqrt(sd**2 - noise**2)` is that of the expected score.
         """
-        mean = self.intercept + points @ self.mean + _over_pairs(points, self.pair_mean)
         off = points - self.centre
         variance = ((off @ self.covariance) * off).sum(axis=1)
         variance += _over_pairs(points, self.pair_sd**2)
-        return mean, np.sqrt(variance + self.intercept_sd**2 + self.noise**2)
+        sd = np.sqrt(variance + self.intercept_sd**2 + self.noise**2)
+        return self.expected(points), sd
+
+    def expected(self, points: Floats) -> Floats:
+        """Return the mean score of each point, (n,)."""
+        return self.intercept + points @ self.mean + _over_pairs(points, self.pair_mean)
 
     def together(self, columns: Sequence[int]) -> tuple[float, float]:
         """Return mean and sd of what these mechanisms of different axes add, interactions too."""
@@ -146,20 +150,24 @@ def fit_effects(seen: Observations, prior: Floats | None = None) -> Effects:
 
     weights = seen.weights / seen.weights.mean()
     unexpected = seen.scores - seen.points @ expected
+    centre, level = weights @ seen.points / n, float(weights @ unexpected) / n
+    off = np.column_stack([seen.points - centre, unexpected - level]) * np.sqrt(weights)[:, None]
+    rows = _folded(off)
     half = BELIEF / 2  # a Gamma prior of shape k / 2 is worth k observations
     model = BayesianRidge(
-        alpha_1=half,
+        alpha_1=half + (n - len(rows)) / 2,
         alpha_2=half * SPREAD**2,
         lambda_1=half,
         lambda_2=half * EFFECT_SD**2,
         alpha_init=SPREAD**-2,
         lambda_init=EFFECT_SD**-2,
-    ).fit(seen.points, unexpected, sample_weight=weights)
+        fit_intercept=False,
+    ).fit(rows[:, :-1], rows[:, -1])
     effect_var, spread_var = 1 / float(model.lambda_), 1 / float(model.alpha_)
     share = _share_of_pairs(seen.points, unexpected, weights, effect_var, spread_var)
     pair_var = share * spread_var / _pairs_of_a_point()
     noise_var = (1 - share) * spread_var
-    left = unexpected - model.predict(seen.points)
+    left = unexpected - level - (seen.points - centre) @ model.coef_
     count = seen.points.T @ (seen.points * weights[:, None])
     return Effects(
         mean=expected + contrast @ model.coef_,
@@ -169,10 +177,10 @@ def fit_effects(seen: Observations, prior: Floats | None = None) -> Effects:
         pair_sd=np.sqrt(_pair_scale() * spread_var / (count + spread_var / pair_var)),
         pair_count=count,
         noise=noise_var**0.5,
-        intercept=float(model.intercept_) + float((model.coef_ / _axis_size()).sum()),
+        intercept=level - float(centre @ model.coef_) + float((model.coef_ / _axis_size()).sum()),
         intercept_sd=(n / spread_var + LEVEL_SD**-2) ** -0.5,
         covariance=model.sigma_,
-        centre=weights @ seen.points / n,
+        centre=centre,
     )
 
 
@@ -183,15 +191,29 @@ def literature_prior(insights: Iterable[Insight], capability: Capability) -> Flo
     insight about k mechanisms says 1/k of itself about each. What our own trials taught does
     not count here: their scores are in the observations already.
     """
-    signed, total = np.zeros(len(MECHANISMS)), np.zeros(len(MECHANISMS))
+    signed, total = [0.0] * len(MECHANISMS), [0.0] * len(MECHANISMS)
     for insight in insights:
         if insight.capability != capability or insight.cycle is not None:
             continue
-        columns = [COLUMN[name] for name in insight.mechanisms if name in COLUMN]
         weight = insight.strength / max(1, len(insight.mechanisms))
-        signed[columns] += weight * insight.direction
-        total[columns] += weight
-    return EFFECT_SCALE * signed / (total + PRIOR_COUNT)
+        for name in insight.mechanisms:
+            if name in COLUMN:
+                signed[COLUMN[name]] += weight * insight.direction
+                total[COLUMN[name]] += weight
+    return EFFECT_SCALE * np.array(signed) / (np.array(total) + PRIOR_COUNT)
+
+
+def _folded(rows: Floats) -> Floats:
+    """Return rows with the same sums of products, no more than there are columns.
+
+    That is all that a linear regression knows of its observations, but for their number; the
+    time of one with thousands of them goes mostly into a decomposition that this one is spared.
+    """
+    if len(rows) <= rows.shape[1]:
+        return rows
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    folded: Floats = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    return folded
 
 
 def _unseen(expected: Floats) -> Effects:

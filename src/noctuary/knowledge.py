@@ -121,7 +121,7 @@ def _attempt(row: Row, scored: Row | None, final: float | None) -> Attempt:
         genome=genome_of(row["axes"]),
         score=scored["score"] if scored else None,
         final=final,
-        tasks=scored["tasks"] if scored else {},
+        tasks=dict(zip(scored["tasks"], scored["scores"], strict=True)) if scored else {},
         parents=tuple(row["parents"] or ()),
         move=row["move"],
         cycle=row["cycle"],

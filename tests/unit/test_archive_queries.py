@@ -118,7 +118,10 @@ def test_what_broke_at_one_rate_neither_parents_nor_findings_are_made_of(
     sound = {a: score for a, score in best.items() if score is not None and a not in broken}
     board = {"suite": SUITE, "rung": 0}
     means = task_means(sound)
-    found = {row["candidate_id"]: row["tasks"] for row in archive.query("scores", **board)}
+    rows = archive.query("scores", **board)
+    found = {
+        row["candidate_id"]: dict(zip(row["tasks"], row["scores"], strict=True)) for row in rows
+    }
     assert found == {candidate: pytest.approx(tasks) for candidate, tasks in means.items()}
     tasks = ran_tasks(sound)
     for row in archive.query("paired_differences", **board):

@@ -12,9 +12,12 @@ import pytest
 from builders import make_insight
 
 from noctuary.effects import (
+    BELIEF,
     EFFECT_SCALE,
+    EFFECT_SD,
     LEVEL,
     PRIOR_COUNT,
+    SPREAD,
     Floats,
     Observations,
     fit_effects,
@@ -165,6 +168,27 @@ def test_a_score_of_many_seeds_counts_more() -> None:
         return float(fit_effects(Observations(points, scores, weights)).predict(points[:1])[0][0])
 
     assert guess(5, 1) > guess(1, 1) > guess(1, 5)
+
+
+@pytest.mark.parametrize("n", [20, 400])
+def test_main_effects_are_those_of_the_regression_on_every_single_design(n: int) -> None:
+    from sklearn.linear_model import BayesianRidge
+
+    seen, _, _ = study(5, n)
+    weights = np.random.default_rng(5).integers(1, 4, n).astype(float)
+    found = fit_effects(seen._replace(weights=weights))
+    naive = BayesianRidge(
+        alpha_1=BELIEF / 2,
+        alpha_2=BELIEF / 2 * SPREAD**2,
+        lambda_1=BELIEF / 2,
+        lambda_2=BELIEF / 2 * EFFECT_SD**2,
+        alpha_init=SPREAD**-2,
+        lambda_init=EFFECT_SD**-2,
+    ).fit(seen.points, seen.scores, sample_weight=weights / weights.mean())
+    assert found.mean == pytest.approx(centred(naive.coef_), abs=1e-10)
+    assert found.covariance == pytest.approx(naive.sigma_, abs=1e-10)
+    level = [found.intercept + SPACE[:3] @ centred(naive.coef_), naive.predict(SPACE[:3])]
+    assert level[0] == pytest.approx(level[1], abs=1e-10)
 
 
 def test_all_interactions_at_once_equal_the_ridge_regression_with_a_column_for_each() -> None:

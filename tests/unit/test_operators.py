@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from noctuary.space.features import COLUMN, MECHANISMS, encoded
 from noctuary.space.genome import Genome, contradictions, plainest, repaired
 from noctuary.space.human import HUMAN
-from noctuary.space.mechanisms import AXES, ORDERED
+from noctuary.space.mechanisms import AXES, ORDERED, RULES, broken_rules
 from noctuary.space.operators import (
     completed,
     contains,
@@ -78,6 +78,11 @@ def test_repairing_leaves_what_is_valid_alone(axes: dict[str, str]) -> None:
 
 
 # --- draw
+
+
+@given(any_axes)
+def test_the_broken_rules_are_those_that_say_so_one_by_one(axes: dict[str, str]) -> None:
+    assert broken_rules(axes) == [rule for rule in RULES if rule.broken(axes)]
 
 
 def test_draws_are_valid_and_reach_every_mechanism() -> None:

@@ -1,5 +1,6 @@
 """The parts of the search: the surrogate, the batch, novelty, plateaus."""
 
+import json
 from collections.abc import Sequence
 from random import Random
 
@@ -13,7 +14,7 @@ from searching import EFFECTS, SPACE, attempt, climbed, worth
 
 from noctuary.domain import Paper
 from noctuary.search.batch import APART, chosen, expected_improvement, first
-from noctuary.search.history import Attempt, History
+from noctuary.search.history import Attempt, History, genome_of
 from noctuary.search.moves import Moves
 from noctuary.search.novelty import Novelty
 from noctuary.search.plateau import NOISE, PATIENCE, plateau
@@ -199,6 +200,13 @@ def test_known_designs_are_refused_with_the_reason() -> None:
     tried = Novelty(History([attempt(7, cycle=3)]))
     assert tried.refusal(SPACE[7]) == f"tried in cycle 3 as {attempt(7).name}"
     assert tried.refusal(gla) is None
+
+
+def test_axes_are_read_from_their_json_too_where_they_are_a_point_of_the_space() -> None:
+    genome = SPACE[3]
+    assert genome_of(json.dumps(genome.telling)) == genome_of(genome.telling) == genome
+    for outside in ('{"decay":"unheard_of"}', '{"unheard_of":"axis"}', '{"update":"delta"}', None):
+        assert genome_of(outside) is None
 
 
 def test_what_all_but_equals_a_design_of_the_worse_half_is_refused() -> None:

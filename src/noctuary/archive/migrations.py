@@ -102,12 +102,15 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 def version(connection: "DuckDBPyConnection") -> int:
     """Return the number of the last migration that was applied; 0 in an empty database."""
-    there = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'migrations'"
-    ).fetchone()
-    if not there or not there[0]:
-        return 0
-    last = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
+    import duckdb
+
+    # asked outside of the caller's transaction, which a failure would end; listing the tables
+    # to avoid one takes ten times as long, in everything that is ever read
+    with connection.cursor() as beside:
+        try:
+            last = beside.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
+        except duckdb.CatalogException:  # there is no such table
+            return 0
     return int(last[0]) if last else 0
 
 

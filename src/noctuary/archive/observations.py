@@ -4,7 +4,6 @@ Covers one board for one cycle. A hundred thousand trials become some thousand r
 Python object each. What the numbers mean is for `effects`.
 """
 
-import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +45,8 @@ def read_observations(
     space = {
         "mechanisms": list(MECHANISMS),
         "last": len(MECHANISMS) - 1,
-        "plainest": json.dumps({axis: plainest(axis) for axis in AXES}),
+        "axes": list(AXES),
+        "plainest": [plainest(axis) for axis in AXES],
     }
     rows = connection.execute(query.read_text(encoding="utf-8"), {**asked, **space}).fetchnumpy()
     characters = np.frombuffer("".join(rows["has"]).encode("ascii"), dtype=np.uint8)

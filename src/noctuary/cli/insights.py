@@ -111,8 +111,9 @@ def _fill(archive: "Archive") -> None:
     if archive.exists() and archive.query("insights", limit=1):
         return
     papers, insights = read_snapshot(shipped("data/snapshot") / "papers.json")
-    archive.record_papers(papers)
-    archive.record_insights(insights)
+    with archive.attested("stage", {"stage": "read snapshot"}) as write:
+        write.record_papers(papers)
+        write.record_insights(insights)
 
 
 def _search(archive: "Archive", question: str, narrowed: Row, limit: int) -> list[Row]:

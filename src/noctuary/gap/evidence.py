@@ -5,7 +5,7 @@ behind a cell. Does not say what is worth an experiment (`gap.questions`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ class Known(NamedTuple):
                 key = (i.mechanisms, i.capability)
                 latest[key] = max(latest.get(key, 0), i.cycle)
         kept = {
-            i.insight_id: i
+            _identity(i): i
             for i in heard
             if i.cycle is None or i.cycle == latest[i.mechanisms, i.capability]
         }
@@ -139,6 +139,12 @@ def evidence_table(
                 )
             )
     return tuple(table)
+
+
+@lru_cache(maxsize=4096)
+def _identity(insight: Insight) -> str:
+    """Return the id of an insight, which is a hash over all of it; papers' come in every cycle."""
+    return insight.insight_id
 
 
 def papers_with(papers: Sequence[Paper]) -> Floats:

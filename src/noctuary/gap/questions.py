@@ -11,7 +11,9 @@ Covers the ranking, which questions are closed, and a gap's account of its evide
 cover three mechanisms at once, nor what the trials of different tasks cost.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from random import Random
 from typing import NamedTuple
 
@@ -25,10 +27,10 @@ from noctuary.gap.account import combine, in_words, plain
 from noctuary.gap.evidence import Known, finding_of, papers_with, weightiest
 from noctuary.gap.outcome import enough
 from noctuary.space.features import COLUMN, MECHANISMS, encoded
-from noctuary.space.genome import Genome
+from noctuary.space.genome import Genome, repaired
 from noctuary.space.human import HUMAN
 from noctuary.space.mechanisms import MARK
-from noctuary.space.operators import completed, insert
+from noctuary.space.operators import as_axes, completed, insert
 from noctuary.words import counted
 
 EXPERIMENT = 2
@@ -39,6 +41,8 @@ NEW_DESIGNS = 2
 """Designs with the mechanisms, trained since it was asked, that let an open question come back."""
 LOOKED_AT = 60
 """Questions, the best by a guess without repairs, whose mixers are built at a time."""
+KEPT = 16_384
+"""Mixers that are remembered: most questions come again while the best design stays the best."""
 
 Mechanisms = tuple[str, ...]
 
@@ -82,33 +86,23 @@ def synthesise_gap(
     Raises:
         CheckFailed: no question is left.
     """
-    state = rng.getstate()
-    [chosen] = ranked_gaps(
-        known,
-        earlier=earlier,
-        outcomes=outcomes,
-        cycle=cycle,
-        rng=rng,
-        forbidden=forbidden,
-        count=1,
-    )
+    heard, closed = known.before(cycle), _Closed(known, earlier, outcomes, cycle)
+    papers, state = papers_with(heard.papers), rng.getstate()
+    [chosen] = _best(heard, papers, closed, rng, frozenset(forbidden), count=1)
+    gap = _gap(chosen, heard, papers, cycle)
     if not known.measured:
-        return chosen.gap
+        return gap
     rng.setstate(state)  # the same luck in both, so that only the trials make a difference
     unheard = _best(
-        known.before(cycle)._replace(measured={}),
-        _Closed(known, earlier, outcomes, cycle),
-        rng,
-        frozenset(forbidden),
-        count=1,
+        heard._replace(measured={}), papers, closed, rng, frozenset(forbidden), count=1
     )[0]
-    if (unheard.mechanisms, unheard.capability) == (chosen.gap.mechanisms, chosen.gap.capability):
-        return chosen.gap
+    if (unheard.mechanisms, unheard.capability) == (chosen.mechanisms, chosen.capability):
+        return gap
     moved = (
         f" The papers alone would have asked about {in_words(unheard.mechanisms)} "
         f"for {plain(unheard.capability)}; our own trials moved the question."
     )
-    return chosen.gap.model_copy(update={"question": chosen.gap.question + moved})
+    return gap.model_copy(update={"question": gap.question + moved})
 
 
 def ranked_gaps(
@@ -137,9 +131,9 @@ def ranked_gaps(
         CheckFailed: no question is left.
     """
     heard = known.before(cycle)
-    closed = _Closed(known, earlier, outcomes, cycle)
-    questions = _best(heard, closed, rng, frozenset(forbidden), count)
     papers = papers_with(heard.papers)
+    closed = _Closed(known, earlier, outcomes, cycle)
+    questions = _best(heard, papers, closed, rng, frozenset(forbidden), count)
     return tuple(
         RankedGap(
             gap=_gap(question, heard, papers, cycle),
@@ -225,10 +219,18 @@ class _Closed:
 
 
 def _best(
-    known: Known, closed: _Closed, rng: Random, forbidden: frozenset[str], count: int
+    known: Known,
+    papers: Floats,
+    closed: _Closed,
+    rng: Random,
+    forbidden: frozenset[str],
+    count: int,
 ) -> list[_Question]:
-    """Return the best questions over all capabilities, best first."""
-    papers = papers_with(known.papers)
+    """Return the best questions over all capabilities, best first; at least one.
+
+    Args:
+        papers: (M, M) from `papers_with`.
+    """
     for few in (papers <= FEW_PAPERS, np.full_like(papers, True, dtype=bool)):
         found = []
         for capability in known.asked_about():
@@ -261,14 +263,13 @@ class _Desk:
         self.capability, self.forbidden = capability, forbidden
         self.effects = fit_effects(seen, literature_prior(known.insights, capability))
         humans = encoded(list(HUMAN.values()))
-        self.human = humans[self.effects.predict(humans)[0].argmax()]
+        self.human = humans[self.effects.expected(humans).argmax()]
         everybody = np.vstack([humans, seen.points])
-        self.best = everybody[self.effects.predict(everybody)[0].argmax()]
-        base = completed({}, _axes(self.best), forbidden)
+        self.best = everybody[self.effects.expected(everybody).argmax()]
+        base = _nearest(repaired(_axes(self.best)), (), forbidden)
         if base is None:
             raise CheckFailed("no mixer is left without the forbidden mechanisms; allow some")
         self.base = base
-        self._mixers: dict[Mechanisms, Genome | None] = {}
         self.swap_gain, self.swap_sd = _swaps(self.effects, encoded([base])[0])
 
     def questions(
@@ -280,12 +281,12 @@ class _Desk:
             few: (M, M) which pairs, and on the diagonal which mechanisms, may be asked about.
         """
         found: list[_Question] = []
-        order = self._guessed(few, closed, rng)
+        guessed = self._guessed(few, closed, rng)
         at_once = max(LOOKED_AT, 2 * count)
-        for start in range(0, len(order), at_once):
+        while some := list(islice(guessed, at_once)):
             asked = [
                 (mechanisms, mixer)
-                for mechanisms in order[start : start + at_once]
+                for mechanisms in some
                 if (mixer := self._mixer(mechanisms)) is not None
                 # nothing to ask: one of the two brings the other, or people have built it
                 and not (
@@ -297,12 +298,13 @@ class _Desk:
             found += self._valued(asked)
             if len(found) >= count:
                 break
-        return sorted(found, key=lambda q: -q.value)[: max(count, 1)]
+        # what differs in the last digits alone is equal: its order is luck's, as it came
+        return sorted(found, key=lambda q: -round(q.value, 9))[: max(count, 1)]
 
     def _guessed(
         self, few: NDArray[np.bool_], closed: set[frozenset[str]], rng: Random
-    ) -> list[Mechanisms]:
-        """Return what may be asked, best first as long as no repair costs anything."""
+    ) -> Iterator[Mechanisms]:
+        """Yield what may be asked, best first as long as no repair costs anything."""
         value = _value(self.swap_gain, self.swap_sd, self.effects.noise)
         able = few & (~_ON_ONE_AXIS | np.eye(len(MECHANISMS), dtype=bool))
         left_out = encoded([self.base])[0].astype(bool) | np.isin(
@@ -312,27 +314,13 @@ class _Desk:
         rows, columns = np.nonzero(np.triu(able))
         luck = np.array([rng.random() for _ in rows])
         order = np.lexsort((luck, -np.round(value[rows, columns], 9)))
-        listed = (
-            (MECHANISMS[a],) if a == b else (MECHANISMS[a], MECHANISMS[b])
-            for a, b in zip(rows[order], columns[order], strict=True)
-        )
-        return [mechanisms for mechanisms in listed if frozenset(mechanisms) not in closed]
+        for a, b in zip(rows[order], columns[order], strict=True):
+            mechanisms = (MECHANISMS[a],) if a == b else (MECHANISMS[a], MECHANISMS[b])
+            if frozenset(mechanisms) not in closed:
+                yield mechanisms
 
     def _mixer(self, mechanisms: Mechanisms) -> Genome | None:
-        """Return the mixer with the mechanisms that is nearest to the best one, if there is any."""
-        if mechanisms not in self._mixers:
-            self._mixers[mechanisms] = self._made(mechanisms)
-        return self._mixers[mechanisms]
-
-    def _made(self, mechanisms: Mechanisms) -> Genome | None:
-        try:
-            child = insert(self.base, *mechanisms)[0]
-        except ValueError:
-            return None
-        if self.forbidden.isdisjoint(child.mechanisms):
-            return child
-        wanted = dict(m.split(MARK) for m in mechanisms)
-        return completed(wanted, self.base.axes, self.forbidden)
+        return _nearest(self.base, mechanisms, self.forbidden)
 
     def _valued(self, asked: Sequence[tuple[Mechanisms, Genome]]) -> list[_Question]:
         if not asked:
@@ -348,6 +336,18 @@ class _Desk:
             _Question(mechanisms, self.capability, *map(float, numbers))
             for (mechanisms, _), *numbers in zip(asked, value, gain, gain_sd, expected, strict=True)
         ]
+
+
+@lru_cache(maxsize=KEPT)
+def _nearest(base: Genome, mechanisms: Mechanisms, forbidden: frozenset[str]) -> Genome | None:
+    """Return the mixer with the mechanisms that is nearest to the base, if there is any."""
+    try:
+        child = insert(base, *mechanisms)[0]
+    except ValueError:
+        return None
+    if forbidden.isdisjoint(child.mechanisms):
+        return child
+    return completed(as_axes(mechanisms), base.axes, forbidden)
 
 
 _PUBLISHED = frozenset(HUMAN.values())

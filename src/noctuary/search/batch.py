@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from noctuary.search.surrogate import Array
 
@@ -24,7 +24,7 @@ def expected_improvement(mean: Array, sd: Array, best: float) -> Array:
     """Return by how much a score from these normal distributions exceeds `best` on average."""
     above = mean - best
     z = above / np.maximum(sd, 1e-12)
-    gain: Array = np.maximum(above * norm.cdf(z) + sd * norm.pdf(z), 0.0)
+    gain: Array = np.maximum(above * ndtr(z) + sd * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi), 0.0)
     return gain
 
 

@@ -53,7 +53,7 @@ class Novelty:
         attempts, points = self._settled
         if not attempts:
             return None
-        shared = points @ encoded([genome])[0]
+        shared = points @ encoded([genome])[0].astype(np.float32)
         nearest = int(shared.argmax())
         if shared[nearest] < len(AXES) - NEAR:
             return None
@@ -68,7 +68,8 @@ class Novelty:
     def _settled(self) -> tuple[list[Attempt], np.ndarray]:
         scored = sorted(self.history.scored, key=lambda a: a.score or 0.0)
         settled = scored[: len(scored) // 2]
-        return settled, encoded([a.genome for a in settled if a.genome is not None])
+        points = encoded([a.genome for a in settled if a.genome is not None])
+        return settled, points.astype(np.float32)  # every idea is held against all of them
 
     def _learn(self, genome: Genome | None, reason: str) -> None:
         if genome is not None:

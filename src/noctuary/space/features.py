@@ -19,14 +19,20 @@ MECHANISMS: tuple[str, ...] = tuple(
 COLUMN: dict[str, int] = {name: column for column, name in enumerate(MECHANISMS)}
 """mechanism -> its column."""
 
-_COLUMN_OF = {
-    (axis, value): COLUMN[mechanism(axis, value)] for axis in AXES for value in AXES[axis]
-}
+_COLUMN_OF = [
+    {value: COLUMN[mechanism(axis, value)] for value in values} for axis, values in AXES.items()
+]
+"""For each axis, value -> its column."""
 
 
 def encoded(genomes: Sequence[Genome]) -> NDArray[np.float64]:
     """Return the mechanisms of each genome, (n, mechanisms): 1 where it has one, else 0."""
     points = np.zeros((len(genomes), len(MECHANISMS)))
-    for row, genome in enumerate(genomes):
-        points[row, [_COLUMN_OF[choice] for choice in genome.axes.items()]] = 1.0
+    columns = [
+        column_of[value]
+        for genome in genomes
+        for column_of, value in zip(_COLUMN_OF, genome.axes.values(), strict=True)
+    ]
+    rows = np.repeat(np.arange(len(genomes)), len(AXES))
+    points[rows, np.array(columns, dtype=int)] = 1.0
     return points

@@ -5,6 +5,7 @@ to the suite, and `heads` and `state_size` are relative to it.
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -16,6 +17,9 @@ _PLAINEST: Axes = {axis: next(iter(values)) for axis, values in AXES.items()}
 
 _PATIENCE = 4 * len(RULES)
 """Steps of a repair; one that takes longer runs in a circle, and a test shows that none does."""
+
+KEPT = 8192
+"""Repairs that are remembered: the moves around a few parents come again and again."""
 
 
 class Genome(Value):
@@ -97,8 +101,14 @@ def repaired(axes: Axes, keep: Collection[str] = ()) -> Genome:
     Raises:
         ValueError: the kept axes contradict each other, whatever the others are.
     """
-    fixed = {axis: axes.get(axis, plain) for axis, plain in _PLAINEST.items()}
-    held = set(keep)
+    complete = tuple(axes.get(axis, plain) for axis, plain in _PLAINEST.items())
+    return _repaired(complete, frozenset(keep))
+
+
+@lru_cache(maxsize=KEPT)
+def _repaired(values: tuple[str, ...], keep: frozenset[str]) -> Genome:
+    axes = dict(zip(AXES, values, strict=True))
+    fixed, held = dict(axes), set(keep)
     for _ in range(_PATIENCE):
         broken = broken_rules(fixed)
         if not broken:
@@ -112,7 +122,7 @@ def repaired(axes: Axes, keep: Collection[str] = ()) -> Genome:
         else:
             break
     raise ValueError(
-        f"no mixer combines {' and '.join(mechanism(a, axes[a]) for a in AXES if a in set(keep))}"
+        f"no mixer combines {' and '.join(mechanism(a, axes[a]) for a in AXES if a in keep)}"
     )
 
 

@@ -334,19 +334,19 @@ RULES: tuple[Rule, ...] = (
 """What makes a genome valid. Each rule is about two axes; a repair goes through them in order."""
 
 
-_RULES_ABOUT: dict[tuple[str, str], list[int]] = {}
-"""(axis, value) -> numbers of the rules that speak where it is chosen; most choices have none."""
+_RULES_ABOUT: dict[str, dict[str, list[int]]] = {}
+"""axis -> value -> numbers of the rules that speak where it is chosen; most axes have none."""
 for _number, _rule in enumerate(RULES):
     for _value in _rule.values:
-        _RULES_ABOUT.setdefault((_rule.axis, _value), []).append(_number)
+        _RULES_ABOUT.setdefault(_rule.axis, {}).setdefault(_value, []).append(_number)
 
 
 def broken_rules(axes: dict[str, str]) -> list[Rule]:
     """Return the rules that these choices break, one choice on each axis, in order."""
     numbers = [
         number
-        for choice in axes.items()
-        for number in _RULES_ABOUT.get(choice, ())
+        for axis, about in _RULES_ABOUT.items()
+        for number in about.get(axes[axis], ())
         if axes[RULES[number].other] not in RULES[number].allowed
     ]
     return [RULES[number] for number in sorted(numbers)]

@@ -1,5 +1,5 @@
 -- Every candidate that a search has made or has beside it: the designs up to a cycle, oldest first,
--- and the human mixers, with why a design has no score.
+-- and the human mixers, with why a design has no score. The axes are the text of the JSON.
 --
 -- $suite, $rung, $trainer, $max_cycle: as in paired_differences.sql.
 WITH broken AS (
@@ -14,7 +14,7 @@ WITH broken AS (
         )
     GROUP BY candidate_id
 )
-SELECT k.candidate_id, k.name, k.kind, k.axes, d.move, d.parents, coalesce(d.cycle, 0) AS cycle,
+SELECT k.candidate_id, k.name, k.kind, k.axes::VARCHAR AS axes, d.move, d.parents, coalesce(d.cycle, 0) AS cycle,
     CASE WHEN a.accepted = false THEN 'rejected: ' || a.reason ELSE coalesce(b.reason, '') END
         AS reason
 FROM candidates k
