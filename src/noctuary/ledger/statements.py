@@ -7,8 +7,11 @@ Does not sign and does not keep anything.
 """
 
 import datetime
-from collections.abc import Mapping
+import json
+import re
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from noctuary.canonical import canonical_json
 from noctuary.domain import Value
@@ -30,6 +33,9 @@ Kind = Literal[
 LARGEST = 2**53 - 1
 """Whole numbers beyond it are not the same in every language; seeds and hashes are texts."""
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
 
 class Statement(Value):
     """One statement.
@@ -49,7 +55,8 @@ class Statement(Value):
         """The canonical bytes.
 
         Raises:
-            ValueError: a number that is not whole, or too large, or a value that is not JSON.
+            ValueError: a number that is not whole, or too large, a value that is not JSON, or a
+                key with characters that other languages sort in another order.
         """
         _require_exact(self.facts)
         return canonical_json(
@@ -59,10 +66,43 @@ class Statement(Value):
                     {"digest": {"sha256": digest}, "name": name}
                     for name, digest in sorted(self.subjects.items())
                 ],
-                "predicateType": f"urn:noctuary:{self.kind}:1",
+                "predicateType": predicate_type(self.kind),
                 "predicate": self.facts,
             }
         )
+
+
+def predicate_type(kind: Kind) -> str:
+    return f"urn:noctuary:{kind}:1"
+
+
+def read_statement(payload: bytes) -> Statement:
+    """Return the statement that these bytes say.
+
+    Raises:
+        ValueError: they are not the canonical bytes of a statement, with a time and digests.
+    """
+    try:
+        found = json.loads(payload)
+        statement = Statement(
+            kind=found["predicateType"].removeprefix("urn:noctuary:").removesuffix(":1"),
+            subjects={one["name"]: one["digest"]["sha256"] for one in found["subject"]},
+            facts=found["predicate"],
+        )
+        again = statement.payload
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"it is no statement ({first['loc'][0]}: {first['msg']})") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is no statement ({error or type(error).__name__})") from error
+    if again != payload:
+        raise ValueError("it is not written as the canonical JSON of a statement")
+    if not _TIME.fullmatch(str(statement.facts.get("time"))):
+        raise ValueError(f"its time is {statement.facts.get('time')!r}; expected it in UTC")
+    for name, digest in statement.subjects.items():
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is the digest of {name}; expected SHA-256")
+    return statement
 
 
 def utc_text(moment: datetime.datetime) -> str:
@@ -72,8 +112,11 @@ def utc_text(moment: datetime.datetime) -> str:
 
 
 def _require_exact(value: Any) -> None:
-    if isinstance(value, Mapping):
-        for item in value.values():
+    if isinstance(value, dict):
+        for key, item in value.items():
+            # RFC 8785 sorts keys by their UTF-16
+            if isinstance(key, str) and not key.isascii() and max(key) > "\uffff":
+                raise ValueError(f"{key!r} names a fact; expected characters up to U+FFFF")
             _require_exact(item)
     elif isinstance(value, list | tuple):
         for item in value:
