@@ -42,6 +42,9 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 Device = Literal["auto", "cpu", "cuda"]
 
+Arithmetic = Literal["fast", "portable"]
+"""As fast as the processor can, or so that processors agree to the last bit."""
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 ParentsBy = Literal["ranked", "greedy", "random", "ucb1", "aging", "map_elites"]
@@ -188,8 +191,8 @@ class ClaimSettings(Section):
             empty for none.
     """
 
-    alpha: Share = 0.05
-    power: Share = 0.8
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    power: float = Field(default=0.8, ge=0.5, lt=1)
     smallest_effect: Share = 0.02
     beacon: str = ""
 

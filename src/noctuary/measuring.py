@@ -91,7 +91,7 @@ def _train_and_measure(jobs: TrialJobs) -> Trial:
         tokens=one.rung.steps * one.batch_size * one.task.length,
         seconds=jobs.cost(trained),
         peak_memory_mb=jobs.peak(),
-        environment=trained.environment | jobs.sandbox(),
+        environment={**trained.environment, **jobs.computing(), **jobs.sandbox()},
     )
 
 

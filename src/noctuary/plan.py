@@ -11,7 +11,7 @@ from noctuary.bench.rungs import FIRST_HELD_OUT_SEED, search_seeds
 from noctuary.bench.suite import Suite, suite_by_name
 from noctuary.bench.tasks import Task
 from noctuary.canonical import content_id
-from noctuary.config import Settings, TrainingSettings
+from noctuary.config import Arithmetic, Settings, TrainingSettings
 from noctuary.corpus import HUB, prepare_corpus
 from noctuary.domain import Trial, TrialSpec
 from noctuary.errors import UsageError
@@ -72,18 +72,26 @@ def rung_seeds(suite: Suite, rung: int, final: int) -> tuple[int, ...]:
     return search_seeds(rung, final if rung == suite.top else 1)
 
 
-def trainer_of(settings: TrainingSettings) -> str:
+def trainer_of(settings: TrainingSettings, arithmetic: Arithmetic = "fast") -> str:
     """Return the trainer's version, with what else decides the bits of a trial's numbers.
 
     A GPU trains in bf16; trials of different precision never stand on one board. Nor do trials
-    that were tested on other sequences.
+    that were tested on other sequences, or computed in other ways. What is portable is computed
+    on the CPU, whatever the settings say.
     """
     parts = [TRAINER_VERSION]
     if settings.test_salt:
         parts.append(f"salt{content_id({'salt': settings.test_salt})[:8]}")
-    if may_use_cuda(settings.device):
+    if arithmetic == "portable":
+        parts.append(arithmetic)
+    elif may_use_cuda(settings.device):
         parts.append("bf16")
     return "-".join(parts)
+
+
+def arithmetic_of(trainer: str) -> Arithmetic:
+    """Return how the trials of a trainer are computed."""
+    return "portable" if "portable" in trainer.split("-") else "fast"
 
 
 def first_rung(

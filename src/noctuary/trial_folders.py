@@ -1,8 +1,8 @@
 """The folder of a trial that is over: what stays in it, and where it goes.
 
 A finished one appears under `trials/` in one rename: `spec.json`, `result.json`, the curve, the
-weights where all is well, and else the end of what was printed. A suspicious one is kept as it
-is, under `quarantine/`, large files excepted. Does not decide which of the two it is.
+weights and losses where all is well, and else the end of what was printed. A suspicious one is
+kept as it is, under `quarantine/`, large files excepted. Does not decide which of the two it is.
 """
 
 import os
@@ -20,6 +20,9 @@ MAX_OUTPUT_BYTES = 2**16
 
 SUSPICION_FILE = "suspicion.txt"
 
+RESULT_FILES = (WEIGHTS_FILE, LOSSES_FILE)
+"""What a training came to, kept where all is well: a replay must give the same bytes."""
+
 MAX_QUARANTINED_BYTES = 12 * 2**20
 """Of one trial; what does not fit is not kept."""
 
@@ -30,7 +33,7 @@ _EVIDENCE = (OUTPUT_FILE, CURVE_FILE, LOSSES_FILE, WEIGHTS_FILE, SNAPSHOTS_FILE)
 def publish(lab: Lab, trial: Trial, folder: Path) -> None:
     """Make the trial's folder appear, complete, in one rename."""
     spec = trial.spec
-    kept = {CURVE_FILE, WEIGHTS_FILE if trial.status == "ok" else OUTPUT_FILE}
+    kept = {CURVE_FILE, *(RESULT_FILES if trial.status == "ok" else (OUTPUT_FILE,))}
     with explaining_disk_errors(lab.root):
         _mend_curve(folder, trial)
         for path in folder.iterdir():

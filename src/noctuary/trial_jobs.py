@@ -5,6 +5,7 @@ and numbers are looked at here and nowhere believed; what the logits are worth, 
 can be right, is the matter of `measuring`.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -109,6 +110,7 @@ class TrialJobs:
         request = TrainRequest(
             **dict(one.model(settings.device)),
             trial_id=one.spec.trial_id,
+            computing=self.jobs.launcher.computing,
             tokens=tokens,
             length=one.task.length,
             steps=one.rung.steps,
@@ -216,7 +218,7 @@ class TrialJobs:
             reason=reason,
             seconds=self.cost(),
             peak_memory_mb=self.peak(),
-            environment=self.sandbox(),
+            environment={**self.computing(), **self.sandbox()},
         )
 
     def cost(self, trained: TrainOutcome | None = None) -> dict[str, float]:
@@ -234,6 +236,18 @@ class TrialJobs:
     def peak(self) -> float | None:
         """Return the memory of the largest job, in MB."""
         return max((end.peak_memory_mb for end in self.ends), default=None)
+
+    def computing(self) -> dict[str, str | int]:
+        """Return what decides the bits of the training, as the trusted side knows it."""
+        one, sequences = self.assignment, hashlib.sha256()
+        for array in one.training:
+            sequences.update(array.astype(TOKEN_TYPE).tobytes())
+        return {
+            **self.jobs.launcher.computing,
+            "ffn_width": one.ffn_width,
+            "source": hashlib.sha256(Path(one.candidate.path).read_bytes()).hexdigest(),
+            "sequences": sequences.hexdigest(),
+        }
 
     def sandbox(self) -> dict[str, str]:
         """Return the layers that held in every job, and why the others did not."""

@@ -20,6 +20,7 @@ from noctuary.journal import Journal
 from noctuary.lab import Lab, explaining_disk_errors, read_json
 from noctuary.measuring import run_trial
 from noctuary.plan import (
+    arithmetic_of,
     at_best_rate,
     first_rung,
     later_rung,
@@ -78,7 +79,8 @@ class Workshop:
         self.lab = lab
         self.policy = policy
         self.jobs = JobRunner(lab, launcher, policy.sandbox.demanded)
-        self.settings = settings
+        on_cpu = {"device": "cpu"} if launcher.arithmetic == "portable" else {}
+        self.settings = settings.model_copy(update=on_cpu)
         self.launcher = launcher
         self.journal = journal
 
@@ -92,7 +94,7 @@ class Workshop:
         None on a later rung, where the first one is not finished.
         """
         suite = suite_of(self.settings)
-        trainer = trainer_of(self.settings)
+        trainer = trainer_of(self.settings, self.launcher.arithmetic)
         screening = first_rung(candidate_id, suite, suite.tasks, trainer)
         if rung == 0:
             return screening
@@ -216,6 +218,10 @@ class Workshop:
         heed: Callable[[], None],
     ) -> None:
         self.lab.require_space()
+        if arithmetic_of(spec.trainer) != self.launcher.arithmetic:
+            raise ValueError(
+                f"a trial of {spec.trainer} in a launcher that computes {self.launcher.arithmetic}"
+            )
         facts = {
             "trial": spec.trial_id,
             "candidate": candidate.name,

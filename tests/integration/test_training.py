@@ -106,7 +106,7 @@ def test_files_of_a_trial(launcher: Launcher, lab: Lab) -> None:
     assert trial.environment["threads"] == 1
     folder = folder_of(lab, trial)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"spec.json", "result.json", "curve.csv", "weights.safetensors"}
+    assert names == {"spec.json", "result.json", "curve.csv", "losses.bin", "weights.safetensors"}
     assert read_json(folder / "spec.json") == trial.spec.model_dump(mode="json")
     assert list(lab.work.iterdir()) == []
 

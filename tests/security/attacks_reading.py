@@ -61,6 +61,16 @@ def reads_the_secret_of_the_lab(there):
 
 
 @attack()
+def reads_the_key_of_the_ledger(there):
+    return Path(there.ledger_key).read_bytes()
+
+
+@attack()
+def lists_the_keys_of_the_ledger(there):
+    return os.listdir(os.path.dirname(there.ledger_key))
+
+
+@attack()
 def reads_the_archive(there):
     return Path(there.archive).read_bytes()
 
@@ -210,7 +220,7 @@ def finds_a_secret_among_its_variables(there):
     while block[index]:
         found.add(block[index])
         index += 1
-    secret = [text for text in found if re.search(rb"MARKER|TOKEN|KEY|SECRET|PASSWORD", text)]
+    secret = [text for text in found if re.search(rb"MARKER|TOKEN|KEY|SECRET|PASS", text)]
     if not secret:
         raise LookupError(f"{len(found)} words, none of them secret")
     return secret
@@ -221,7 +231,7 @@ def finds_a_secret_on_its_first_stack(there):
     """What the server was started with lies behind its name, and in the memory of every fork."""
     name = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "program_invocation_name").value or 0
     text = ctypes.string_at(name, mmap.PAGESIZE - name % mmap.PAGESIZE)
-    secret = re.findall(rb"[A-Z_]*(?:MARKER|TOKEN|SECRET|PASSWORD)[^\0]*", text)
+    secret = re.findall(rb"[A-Z_]*(?:MARKER|TOKEN|SECRET|PASS)[^\0]*", text)
     if not secret:
         raise LookupError(f"{len(text)} bytes, none of them secret")
     return secret

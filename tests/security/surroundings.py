@@ -124,6 +124,7 @@ def surroundings(root: Path, lab: Path) -> Iterator[Surroundings]:
         "candidate": lab / "candidates" / f"{OTHER}.py",
         "journal": lab / "logs" / "journal.jsonl",
         "mark": lab / "lab.json",
+        "ledger_key": lab / "ledger" / "keys" / f"{OTHER}.pem",
     }
     for path in secrets.values():
         path.parent.mkdir(parents=True, exist_ok=True)

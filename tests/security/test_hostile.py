@@ -108,6 +108,7 @@ def launcher(around: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> 
         os.set_inheritable(key.fileno(), True)
         environment.setenv("HOME", str(around.home))
         environment.setenv("SERVICE_TOKEN", MARKER)
+        environment.setenv("LEDGER_PASSPHRASE", MARKER)
         environment.setenv(MARKER, "a name that tells")
         with Launcher(2, tmp_path_factory.mktemp("launcher") / "launcher.log") as launcher:
             launcher.warm()

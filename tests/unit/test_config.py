@@ -123,7 +123,8 @@ def test_all_problems_come_at_once_in_one_line(toml: Any) -> None:
         "(known here: ablations, designs, keep, parents, parents_by)",
         "training.device = 'tpu'",
         "'soon' is not a duration",
-        "unknown setting 'surch' (known here: archive, literature, search, serve, training)",
+        "unknown setting 'surch' "
+        "(known here: archive, claims, ledger, literature, search, serve, training)",
     ):
         assert part in message
 
@@ -201,6 +202,9 @@ def test_settings_survive_json() -> None:
         ("serve", "port", 9000, False),
         ("serve", "grace", "9m", False),
         ("serve", "budget", "9h", False),
+        ("ledger", "witness", "https://example.org", False),
+        ("claims", "alpha", 0.01, False),
+        ("claims", "smallest_effect", 0.05, False),
     ],
 )
 def test_the_settings_id_is_of_what_decides_a_cycle(

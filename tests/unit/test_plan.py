@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import pytest
 from builders import make_trial, write_trials
@@ -36,12 +35,13 @@ any_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: 
 
 @pytest.fixture
 def workshop_for(tmp_path: Path) -> Callable[[Suite], Workshop]:
-    """Return a workshop that plans and trains nothing, so that it needs no launcher."""
+    """Return a workshop that plans and trains nothing, so that its launcher starts no process."""
     lab = Lab.create_or_open(tmp_path / "lab")
 
     def workshop(suite: Suite) -> Workshop:
         training = TrainingSettings(suite=suite.name, seeds=2)
-        return Workshop(lab, training, cast(Launcher, None), Journal(lab.journal_path))
+        launcher = Launcher(1, lab.logs / "launcher.log")
+        return Workshop(lab, training, launcher, Journal(lab.journal_path))
 
     return workshop
 

@@ -12,12 +12,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from noctuary.config import Arithmetic
 from noctuary.errors import WorkerLost
+from noctuary.sandbox.arithmetic import computing_variables, require_arithmetic, what_computes
 from noctuary.sandbox.layers import allowed_environment
 from noctuary.sandbox.limits import may_use_cuda
 from noctuary.sandbox.protocol import Job, JobEnd
@@ -47,15 +49,32 @@ def default_slots(device: str) -> int:
 class Launcher:
     """Runs jobs; `slots` of them at once. Close it, or leave the process: nothing stays behind.
 
+    Attributes:
+        computing: what decides the bits of what its jobs compute, by name.
+
     Args:
         slots: jobs at once; each has one thread.
         log: file for what the server itself prints.
         server: what Python is told to start the server.
+        arithmetic: how all its jobs compute.
+
+    Raises:
+        EnvironmentRefused: this processor cannot compute so.
     """
 
-    def __init__(self, slots: int, log: Path, server: Sequence[str] = SERVER) -> None:
+    def __init__(
+        self,
+        slots: int,
+        log: Path,
+        server: Sequence[str] = SERVER,
+        arithmetic: Arithmetic = "fast",
+    ) -> None:
+        require_arithmetic(arithmetic)
         self.slots = slots
-        self._program = [sys.executable, *server]
+        self.arithmetic = arithmetic
+        self._variables = computing_variables(allowed_environment(os.environ), arithmetic)
+        self.computing = what_computes(self._variables, arithmetic)
+        self._program = [sys.executable, *server, arithmetic]
         self._free = _Slots(slots)
         self._log = log
         self._lock = threading.Lock()
@@ -111,13 +130,13 @@ class Launcher:
         with self._lock:
             self._require_open()
             if self._server is None or not self._server.alive:
-                self._server = _Server(self._program, self._log)
+                self._server = self._start()
             return self._server
 
     def _run_cold(self, job: Job) -> JobEnd | None:
         with self._lock:
             self._require_open()
-            server = _Server(self._program, self._log)
+            server = self._start()
             self._cold.add(server)
         try:
             return server.run(job)
@@ -125,6 +144,9 @@ class Launcher:
             server.stop()
             with self._lock:
                 self._cold.discard(server)
+
+    def _start(self) -> "_Server":
+        return _Server(self._program, self._log, self._variables)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -160,12 +182,9 @@ class _Slots:
 class _Server:
     """One server process and the jobs in flight in it."""
 
-    def __init__(self, program: Sequence[str], log: Path) -> None:
+    def __init__(self, program: Sequence[str], log: Path, variables: Mapping[str, str]) -> None:
         environment = {
-            **allowed_environment(os.environ),
-            "OMP_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
+            **variables,
             "PYTHONUNBUFFERED": "1",
             "PYTHONSAFEPATH": "1",  # the working folder is no place to import from
         }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noctuary.policy import Layer
+from noctuary.sandbox.arithmetic import NUMERIC_PREFIXES
 from noctuary.sandbox.files import Unconfined, restrict_files
 from noctuary.sandbox.limits import apply_limits
 from noctuary.sandbox.protocol import OUTCOME_FILE, Confinement, Job
@@ -36,7 +37,7 @@ PARENT_VARIABLES = (
     *("TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_MESSAGES"),
     *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_TF32_OVERRIDE"),
 )
-PARENT_PREFIXES = ("CUDA_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ATEN_", "PYTORCH_")
+PARENT_PREFIXES = ("CUDA_", *NUMERIC_PREFIXES)
 """What computes is set up by these, and no key is kept in them; `NVIDIA_API_KEY` is one."""
 
 _PR_SET_PDEATHSIG = 1

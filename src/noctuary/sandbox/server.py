@@ -1,9 +1,9 @@
 """The server process that stays warm and forks a child for each job.
 
-Start as `python -m noctuary.sandbox.server`: it imports torch and Lightning, trains a toy model
-once so that everything is loaded, says `ready`, and then obeys lines on its standard input. A
-fork takes milliseconds where a fresh interpreter takes seconds. When its standard input ends,
-its owner is gone: it kills what runs and leaves.
+Start as `python -m noctuary.sandbox.server fast`, or `portable`: it imports torch and Lightning,
+trains a toy model once so that everything is loaded, says `ready`, and then obeys lines on its
+standard input. A fork takes milliseconds where a fresh interpreter takes seconds. When its
+standard input ends, its owner is gone: it kills what runs and leaves.
 
 It runs one thread only (forking a process with threads can hang its children), never touches
 CUDA itself, and never reads candidate code. What a job left running is found among its own
@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from noctuary.config import Arithmetic
 from noctuary.policy import Layer
 from noctuary.sandbox.child import become_child
 from noctuary.sandbox.layers import LAYERS, Apply, Scene, namespaces
@@ -259,11 +260,12 @@ def _read_confinement(report: int, killed: bool) -> Confinement:
         os.close(report)
 
 
-def warm_up() -> None:
+def warm_up(arithmetic: Arithmetic) -> None:
     """Load and run once everything that a job needs, so that forks find it in memory."""
     import torch
 
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(arithmetic == "portable")
     from noctuary.audit.candidate import audit_mixer  # noqa: F401 - for the forks
     from noctuary.training.warmup import train_toy
 
@@ -290,6 +292,7 @@ def _look_up_mechanisms() -> None:
 def main(
     layers: Mapping[Layer, Apply] = LAYERS, finds_gpu: Callable[[str], bool] = may_use_cuda
 ) -> None:
+    arithmetic: Arithmetic = TypeAdapter(Arithmetic).validate_python(sys.argv[1])
     # the protocol gets descriptors of its own: prints of libraries must not reach it
     commands, reports = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -299,7 +302,7 @@ def main(
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     server = Server(commands, reports, layers, finds_gpu)
-    warm_up()
+    warm_up(arithmetic)
     server._report({"ready": True})
     server.serve()
 

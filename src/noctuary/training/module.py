@@ -22,6 +22,9 @@ from noctuary.training.requests import TOKEN_TYPE
 
 Batch = tuple[Tensor, Tensor]
 
+OPTIMISER = "AdamW, fused"
+"""Fused: the other form takes square roots that are not rounded alike on all processors."""
+
 GRADIENT_CLIP = 1.0
 """Largest Euclidean norm of all gradients together."""
 

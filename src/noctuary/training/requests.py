@@ -51,6 +51,7 @@ class TrainRequest(ModelRequest):
 
     Attributes:
         trial_id: whose checkpoint may be taken up.
+        computing: what else a checkpoint must have been computed with, by name.
         tokens: inputs (steps * batch_size, length), then targets likewise.
         learning_rate: peak of the schedule.
         snapshots: steps after which the weights are kept beside the last ones.
@@ -60,6 +61,7 @@ class TrainRequest(ModelRequest):
     """
 
     trial_id: str
+    computing: dict[str, str] = {}
     tokens: Path
     length: int
     steps: int

@@ -36,7 +36,7 @@ from noctuary.training.devices import (
     solve_triangles_in_fp32,
 )
 from noctuary.training.model import build_model, load_mixer
-from noctuary.training.module import MixerTrainer, TokenBatches
+from noctuary.training.module import OPTIMISER, MixerTrainer, TokenBatches
 from noctuary.training.requests import (
     CURVE_FILE,
     FLOAT_TYPE,
@@ -98,6 +98,7 @@ def run_training(
     identity: Identity = {
         "trial": request.trial_id,
         "feed-forward width": request.ffn_width,
+        **request.computing,
         **environment,
     }
     checkpoints = [folder / name for name in CHECKPOINT_FILES]
@@ -166,6 +167,8 @@ def _environment(device: Device) -> dict[str, str | int]:
         "precision": precision_of(device),
         "threads": torch.get_num_threads(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "deterministic": "yes" if torch.are_deterministic_algorithms_enabled() else "no",
+        "optimiser": OPTIMISER,
         "torch": torch.__version__,
         "lightning": lightning.__version__,
     }
