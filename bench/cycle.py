@@ -161,6 +161,7 @@ def account(night: Night, number: int, events: list[dict[str, Any]]) -> dict[str
     overhead = wall - total / night.slots
     cpu = night.record.between(begin, end)
     needed = len(trials) * TRIAL_SECONDS / night.slots
+    recording = sum(one["recording"] for one in events if one["event"] == "stage finished")
     return {
         "cycle": number,
         "wall": wall,
@@ -177,6 +178,8 @@ def account(night: Night, number: int, events: list[dict[str, Any]]) -> dict[str
         "overhead_per_trial": overhead / len(trials),
         "overhead_share_if_trials_took_10_s": overhead / (overhead + needed),
         "stages": stage_seconds(events),
+        "recording_seconds": recording,
+        "recording_share": recording / wall,
     }
 
 
@@ -214,6 +217,8 @@ def tables(result: dict[str, Any]) -> str:
         ("overhead before and after the trials", "overhead_before_and_after", "{:.2f} s", ""),
         ("overhead and idle slots between them", "overhead_between_trials", "{:.2f} s", ""),
         ("overhead per trial", "overhead_per_trial", "{:.3f} s", ""),
+        ("recording, with statements and ledger", "recording_seconds", "{:.2f} s", ""),
+        ("recording, share of the cycle", "recording_share", "{:.1%}", "1%"),
         ("overhead if trials took 10 s", "overhead_share_if_trials_took_10_s", "{:.1%}", "5%"),
     ]
     accounts = result["cycles"]

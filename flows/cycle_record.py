@@ -1,20 +1,22 @@
 """The lab's own record of a cycle: opened when it starts, closed where it fails.
 
-The last stage closes a cycle as done. Covers the archive, the parameters kept for a rerun, and
-the journal; what Prefect records is not needed to run a cycle again.
+The last stage closes a cycle as done. Covers the archive with its statements, the parameters kept
+for a rerun, and the journal; what Prefect records is not needed to run a cycle again.
 """
 
 import contextlib
 import datetime
 from collections.abc import Iterator
+from typing import Literal
 
 from prefect import runtime
 
 from noctuary.archive.store import Archive
+from noctuary.attesting import flush
 from noctuary.errors import NoctuaryError, Stopped
 from noctuary.lab import explaining_disk_errors, read_json, write_atomically
 from noctuary.night import CycleRun
-from tasks.workbench import archive_of, journal_of, lab_of
+from tasks.workbench import archive_of, attesting, journal_of, lab_of
 
 
 def as_begun(run: CycleRun) -> CycleRun:
@@ -35,7 +37,7 @@ def recorded(run: CycleRun) -> Iterator[None]:
     """
     lab, archive, journal = lab_of(run), archive_of(run), journal_of(run)
     cycle_id, flow_run = run.cycle.cycle_id, str(runtime.flow_run.id)
-    archive.migrate()
+    flush(lab, archive, run.settings.ledger)  # what a kill kept the ledger from
     facts = {"cycle": cycle_id, "number": run.cycle.number}
     if not any(row["status"] == "done" for row in archive.records("cycles", cycle_id=cycle_id)):
         with explaining_disk_errors(lab.cycles):
@@ -44,20 +46,29 @@ def recorded(run: CycleRun) -> Iterator[None]:
         policy, before = run.policy.policy_id, _last_policy(archive)
         if before not in (None, policy):
             journal.write("policy changed", old=before, new=policy, **facts)
-        archive.open_cycle(run.cycle, datetime.datetime.now(datetime.UTC), flow_run, policy=policy)
+        with attesting(run, "open") as write:
+            write.open_cycle(
+                run.cycle, datetime.datetime.now(datetime.UTC), flow_run, policy=policy
+            )
     journal.write("cycle started", flow_run=flow_run, policy=run.policy.policy_id, **facts)
     try:
         yield
     except Stopped as stop:
         journal.write("cycle stopped", reason=one_line(stop), **facts)
-        archive.close_cycle(cycle_id, "stopped", summary=one_line(stop))
+        _close(run, "stopped", stop)
         raise
     except BaseException as error:  # also where a signal ends the process
         journal.write("cycle failed", reason=one_line(error), **facts)
         with contextlib.suppress(NoctuaryError):  # the archive's trouble is not why it failed
-            archive.close_cycle(cycle_id, "failed", summary=one_line(error))
+            _close(run, "failed", error)
         raise
+    flush(lab, archive, run.settings.ledger)
     journal.write("cycle finished", **facts)
+
+
+def _close(run: CycleRun, status: Literal["stopped", "failed"], why: BaseException) -> None:
+    with attesting(run, "close") as write:
+        write.close_cycle(run.cycle.cycle_id, status, summary=one_line(why))
 
 
 def _last_policy(archive: Archive) -> str | None:

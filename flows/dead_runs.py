@@ -40,7 +40,9 @@ def mark_dead_runs(lab: Lab, own: UUID | None = None) -> int:
     archive = Archive(lab.archive_path)
     for cycle in archive.cycles() if archive.exists() else []:
         if cycle["status"] == "running":
-            archive.close_cycle(cycle["cycle_id"], "failed", summary=_DIED)
+            facts = {"stage": "close", "cycle": {"id": cycle["cycle_id"]}}
+            with archive.attested("stage", facts) as write:  # the ledger hears of it with the next
+                write.close_cycle(cycle["cycle_id"], "failed", summary=_DIED)
     with get_client(sync_client=True) as client:
         dead = [run for run in _alive(client, lab_tag(lab)) if run.id != own]
         for run in dead:

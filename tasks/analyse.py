@@ -3,6 +3,7 @@
 from noctuary.analysis import Board
 from noctuary.analysis import analyse as analyse_archive
 from noctuary.analysis.insights import insights_from
+from noctuary.archive.attesting import Attested
 from noctuary.candidates import REFERENCE
 from noctuary.domain import Candidate, Finding, Gap
 from noctuary.gap import gap_outcome
@@ -15,7 +16,11 @@ from tasks.workbench import archive_of
 
 @stage("analyse", timeout_seconds=600)
 def analyse(
-    run: CycleRun, gap: Gap, candidates: list[Candidate], trained: list[Trained]
+    run: CycleRun,
+    write: Attested,
+    gap: Gap,
+    candidates: list[Candidate],
+    trained: list[Trained],
 ) -> list[Finding]:
     archive = archive_of(run)
     # findings are read from the archive; trained is an input so that the key holds it
@@ -31,17 +36,17 @@ def analyse(
         ],
         question=gap.mechanisms,
     )
-    archive.record_findings(findings)
+    write.record_findings(findings)
     capabilities = {task.name: task.capability for task in suite.tasks}
     ignoring = [c.candidate_id for c in candidates if c.name == REFERENCE]
     compared = {name for f in findings for name in (f.subject, f.baseline)}
     axes = archive.axes(compared)
-    archive.record_insights(
+    write.record_insights(
         insights_from(
             findings, axes, suite=suite.version, capabilities=capabilities, ignoring=ignoring
         )
     )
-    archive.record_gap_outcome(
+    write.record_gap_outcome(
         gap_outcome(
             gap,
             findings,

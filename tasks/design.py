@@ -2,6 +2,7 @@
 
 import itertools
 
+from noctuary.archive.attesting import Attested
 from noctuary.candidates import design_candidate, human_candidates, human_genomes
 from noctuary.designing import make_designs
 from noctuary.domain import Candidate, Gap
@@ -14,7 +15,9 @@ from tasks.workbench import archive_of, journal_of, lab_of, workshop_of
 
 
 @stage("design candidates", timeout_seconds=300)
-def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[Candidate]:
+def design_candidates(
+    run: CycleRun, write: Attested, literature: Literature, gap: Gap
+) -> list[Candidate]:
     archive, lab = archive_of(run), lab_of(run)
     humans = human_candidates(lab)
     designs = make_designs(
@@ -29,10 +32,12 @@ def design_candidates(run: CycleRun, literature: Literature, gap: Gap) -> list[C
         count=run.settings.search.designs,
         forbidden=run.policy.code.forbidden,
     )
-    archive.record_candidates(humans)
-    archive.record_designs(designs.made)
-    archive.note_search(run.cycle.cycle_id, designs.refused, designs.notice)
+    write.record_candidates(humans)
+    write.record_designs(designs.made)
+    write.note_search(run.cycle.cycle_id, designs.refused, designs.notice)
     candidates = [design_candidate(lab, design) for design in designs.made]
+    for one in (*humans, *candidates):
+        write.attest_file(lab.root, f"candidates/{one.candidate_id}.py")
     workshop = workshop_of(run)
     journal_of(run).write(
         "designs made",

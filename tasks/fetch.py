@@ -2,6 +2,7 @@
 
 from random import Random
 
+from noctuary.archive.attesting import Attested
 from noctuary.domain import Gap
 from noctuary.knowledge import Knowledge
 from noctuary.lab import shipped
@@ -13,7 +14,7 @@ from tasks.workbench import archive_of, journal_of, lab_of
 
 
 @stage("fetch literature", timeout_seconds=300)
-def fetch_literature(run: CycleRun) -> Literature:
+def fetch_literature(run: CycleRun, write: Attested) -> Literature:
     literature = read_literature(
         shipped("data/snapshot") / "papers.json",
         lab_of(run).literature,
@@ -22,10 +23,9 @@ def fetch_literature(run: CycleRun) -> Literature:
         Interest() if run.offline else _interest(run),
     )
     journal_of(run).write("literature read", note=literature.note)
-    archive = archive_of(run)
-    archive.record_papers(literature.papers)
-    archive.record_insights(literature.insights)
-    archive.note_literature(run.cycle.cycle_id, literature.note)
+    write.record_papers(literature.papers)
+    write.record_insights(literature.insights)
+    write.note_literature(run.cycle.cycle_id, literature.note)
     return literature
 
 

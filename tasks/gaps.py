@@ -2,6 +2,7 @@
 
 from prefect.artifacts import create_markdown_artifact
 
+from noctuary.archive.attesting import Attested
 from noctuary.designing import seeded
 from noctuary.domain import Gap
 from noctuary.gap import gap_markdown, gap_title, synthesise_gap
@@ -13,7 +14,7 @@ from tasks.workbench import archive_of, journal_of
 
 
 @stage("synthesise gaps", timeout_seconds=300)
-def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
+def synthesise_gaps(run: CycleRun, write: Attested, literature: Literature) -> Gap:
     archive = archive_of(run)
     knowledge = Knowledge(archive, run.cycle, run.settings.training)
     known = knowledge.known(literature.papers, literature.insights)
@@ -25,7 +26,7 @@ def synthesise_gaps(run: CycleRun, literature: Literature) -> Gap:
         rng=seeded(run.cycle, "gap"),
         forbidden=run.policy.code.forbidden,
     )
-    archive.record_gap(gap)
+    write.record_gap(gap)
     journal_of(run).write("gap named", question=gap.question)
     create_markdown_artifact(
         gap_markdown(

@@ -1,5 +1,6 @@
 """Between two rungs: who goes on to the next one."""
 
+from noctuary.archive.attesting import Attested
 from noctuary.domain import Candidate
 from noctuary.knowledge import Knowledge
 from noctuary.night import CycleRun
@@ -11,7 +12,11 @@ from tasks.workbench import archive_of, journal_of, workshop_of
 
 @stage("promote", timeout_seconds=300, label="promote to rung {rung}")
 def promote(
-    run: CycleRun, candidates: list[Candidate], trained: list[Trained], rung: int
+    run: CycleRun,
+    _write: Attested,
+    candidates: list[Candidate],
+    trained: list[Trained],
+    rung: int,
 ) -> list[Candidate]:
     """Return the candidates that train on a rung, given how they did on the one before.
 

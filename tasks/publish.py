@@ -4,6 +4,7 @@ import base64
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from noctuary.archive.attesting import Attested
 from noctuary.domain import Candidate, Finding, Gap, Trial
 from noctuary.lab import explaining_disk_errors, read_json, write_atomically
 from noctuary.night import CycleRun, CycleSummary
@@ -18,6 +19,7 @@ from tasks.workbench import archive_of, lab_of
 @stage("publish", timeout_seconds=600)
 def publish(
     run: CycleRun,
+    write: Attested,
     gap: Gap,
     candidates: list[Candidate],
     trained: list[Trained],
@@ -50,5 +52,5 @@ def publish(
     create_markdown_artifact(
         account.markdown, key="account", description=f"All about cycle {run.cycle.number}"
     )
-    archive.close_cycle(name, "done", gap_id=gap.gap_id, summary=account.summary.statement)
+    write.close_cycle(name, "done", gap_id=gap.gap_id, summary=account.summary.statement)
     return account.summary

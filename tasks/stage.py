@@ -3,11 +3,12 @@
 A finished stage is never executed again within its cycle: its result is kept under a key made
 of the cycle's id, the stage, the inputs and the code version of the library. So a retry, a
 rerun and a new run after a crash all skip it, and a changed library or input does not. Before
-each stage that is executed, the stop file is heeded.
+each stage that is executed, the stop file is heeded. What it records becomes one transaction,
+with one statement for the ledger, once it is done.
 """
 
 import functools
-import hashlib
+import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +19,15 @@ from prefect.client.schemas import State, TaskRun
 from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
-import noctuary
+from noctuary.archive.attesting import Attested
 from noctuary.canonical import content_id
 from noctuary.errors import ArchiveBusy, Stopped
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.night import CycleRun
+from noctuary.provenance import code_version, value_digest
 from noctuary.stopping import heed_stop_file
+from tasks.workbench import attesting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +35,8 @@ R = TypeVar("R")
 
 def stage(
     name: str, *, timeout_seconds: float, tags: tuple[str, ...] = (), label: str = ""
-) -> Callable[[Callable[Concatenate[CycleRun, P], R]], Task[Concatenate[CycleRun, P], R]]:
-    """Make a function of a `CycleRun` and JSON values a stage.
+) -> Callable[[Callable[Concatenate[CycleRun, Attested, P], R]], Task[Concatenate[CycleRun, P], R]]:
+    """Make a function of a `CycleRun`, what records, and JSON values a stage.
 
     Args:
         name: of the stage, as the UI and the journal show it.
@@ -43,8 +46,10 @@ def stage(
     """
 
     def decorate(
-        function: Callable[Concatenate[CycleRun, P], R],
+        function: Callable[Concatenate[CycleRun, Attested, P], R],
     ) -> Task[Concatenate[CycleRun, P], R]:
+        signature = _without_writer(function)
+
         @functools.wraps(function)
         def body(run: CycleRun, /, *args: P.args, **kwargs: P.kwargs) -> R:
             journal = Journal(Lab(Path(run.lab)).journal_path)
@@ -53,16 +58,27 @@ def stage(
             begin = time.monotonic()
             try:
                 heed_stop_file(Lab(Path(run.lab)), run.policy)
-                result = function(run, *args, **kwargs)
+                given = signature.bind(run, *args, **kwargs).arguments
+                with attesting(run, name) as write:
+                    write.facts["inputs"] = {
+                        key: value_digest(_plain(value))
+                        for key, value in given.items()
+                        if key != "run"
+                    }
+                    result = function(run, write, *args, **kwargs)
+                    write.subjects["result"] = value_digest(_plain(result))
+                    worked = time.monotonic() - begin
             except Stopped as stop:
                 journal.write("stage stopped", reason=str(stop), **facts)
                 raise
             except Exception as error:
                 journal.write("stage failed", reason=f"{type(error).__name__}: {error}", **facts)
                 raise
-            journal.write("stage finished", seconds=time.monotonic() - begin, **facts)
+            seconds = time.monotonic() - begin
+            journal.write("stage finished", seconds=seconds, recording=seconds - worked, **facts)
             return result
 
+        body.__signature__ = signature  # type: ignore[attr-defined]  # Prefect binds by it
         made: Task[Concatenate[CycleRun, P], R] = task(
             name=name,
             task_run_name=label or name,
@@ -81,6 +97,13 @@ def stage(
     return decorate
 
 
+def _without_writer(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a stage for who calls it: without what records."""
+    signature = inspect.signature(function)
+    run, _, *inputs = signature.parameters.values()
+    return signature.replace(parameters=[run, *inputs])
+
+
 def _cache_key(name: str, _context: TaskRunContext, parameters: dict[str, Any]) -> str:
     inputs = {key: _plain(value) for key, value in parameters.items() if key != "run"}
     run: CycleRun = parameters["run"]
@@ -94,18 +117,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-@functools.cache
-def code_version() -> str:
-    """Return a hash of the library's own source files."""
-    root = Path(noctuary.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        if path.suffix in (".py", ".sql", ".jinja") and path.is_file():
-            digest.update(path.relative_to(root).as_posix().encode("utf-8"))
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _archive_was_busy(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

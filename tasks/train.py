@@ -5,12 +5,13 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from noctuary.archive.attesting import Attested
 from noctuary.domain import Audit, Candidate
 from noctuary.night import CycleRun
 from noctuary.stopping import heed_disk_budget, heed_stop_file
 from noctuary.trials import Trained
 from tasks.stage import stage
-from tasks.workbench import archive_of, journal_of, workshop_of
+from tasks.workbench import journal_of, workshop_of
 
 ACCELERATOR = "accelerator"
 """Tag with a concurrency limit on the server: how many candidates train at once."""
@@ -22,7 +23,9 @@ CANDIDATES_AT_ONCE = 2
 @stage(
     "train", timeout_seconds=86400, tags=(ACCELERATOR,), label="train {candidate.name}, rung {rung}"
 )
-def train(run: CycleRun, candidate: Candidate, verdict: Audit, rung: int) -> Trained:
+def train(
+    run: CycleRun, write: Attested, candidate: Candidate, verdict: Audit, rung: int
+) -> Trained:
     workshop = workshop_of(run)
     specs = workshop.plan(candidate.candidate_id, rung) if verdict.accepted else ()
     artifact = create_progress_artifact(
@@ -36,7 +39,7 @@ def train(run: CycleRun, candidate: Candidate, verdict: Audit, rung: int) -> Tra
     heed_disk_budget(workshop.lab, run.policy)
     heed = functools.partial(heed_stop_file, workshop.lab, run.policy)
     trained = workshop.train(candidate, verdict.ffn_width or 0, specs, told, heed)
-    archive_of(run).record_trials(workshop.lab.trials, trained.trial_ids)
+    write.record_trials(workshop.lab.trials, trained.trial_ids)
     journal_of(run).write(
         "candidate trained",
         candidate=candidate.name,

@@ -1,23 +1,41 @@
 """The tools of this process: one launcher and one archive a lab, closed when the process ends."""
 
 import atexit
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
+from noctuary.archive.attesting import Attested
 from noctuary.archive.store import Archive
-from noctuary.config import Settings
+from noctuary.attesting import flush
+from noctuary.config import Arithmetic, Settings
 from noctuary.journal import Journal
 from noctuary.lab import Lab
 from noctuary.night import CycleRun
+from noctuary.policy import Policy
+from noctuary.provenance import circumstances, cycle_facts
 from noctuary.sandbox.launcher import Launcher, default_slots
 from noctuary.trials import Workshop
 
 
-def lab_of(run: CycleRun) -> Lab:
+class Run(Protocol):
+    """What the tools are for: a cycle, or the verification of a claim."""
+
+    @property
+    def lab(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def policy(self) -> Policy: ...
+
+
+def lab_of(run: Run) -> Lab:
     return Lab(Path(run.lab))
 
 
-def archive_of(run: CycleRun) -> Archive:
+def archive_of(run: Run) -> Archive:
     """Return the archive; the journal hears of it when another program keeps us waiting."""
     journal = journal_of(run)
     return Archive(
@@ -27,14 +45,28 @@ def archive_of(run: CycleRun) -> Archive:
     )
 
 
-def journal_of(run: CycleRun) -> Journal:
+def journal_of(run: Run) -> Journal:
     return Journal(lab_of(run).journal_path)
 
 
-def workshop_of(run: CycleRun) -> Workshop:
+@contextlib.contextmanager
+def attesting(run: CycleRun, stage: str) -> Iterator[Attested]:
+    """Record what is recorded inside with a statement about this stage, and tell the ledger."""
+    archive = archive_of(run)
+    facts = {
+        "stage": stage,
+        "cycle": cycle_facts(run.cycle),
+        **circumstances(run.settings, run.policy),
+    }
+    with archive.attested("stage", facts) as write:
+        yield write
+    flush(lab_of(run), archive, run.settings.ledger)
+
+
+def workshop_of(run: Run, arithmetic: Arithmetic = "fast") -> Workshop:
     """Return what audits and trials need; the launcher behind it is shared and stays warm."""
     lab = lab_of(run)
-    launcher = warm_launcher(lab.root, slots(run.settings))
+    launcher = warm_launcher(lab.root, slots(run.settings), arithmetic)
     journal = Journal(lab.journal_path)
     return Workshop(lab, run.settings.training, launcher, journal, run.policy)
 
@@ -44,8 +76,8 @@ def slots(settings: Settings) -> int:
 
 
 @functools.cache
-def warm_launcher(root: Path, count: int) -> Launcher:
-    launcher = Launcher(count, root / "logs" / "launcher.log")
+def warm_launcher(root: Path, count: int, arithmetic: Arithmetic) -> Launcher:
+    launcher = Launcher(count, root / "logs" / "launcher.log", arithmetic=arithmetic)
     launcher.warm()
     atexit.register(launcher.close)
     return launcher

@@ -15,6 +15,7 @@ import pytest
 from builders import (
     SUITE,
     TASKS,
+    TRAINER,
     make_axes,
     make_design,
     make_human,
@@ -27,6 +28,7 @@ from builders import (
 )
 
 from noctuary.archive import Archive, migrations
+from noctuary.bench.rungs import FIRST_HELD_OUT_SEED
 from noctuary.domain import Trial
 from noctuary.errors import NotFound
 
@@ -192,3 +194,18 @@ def test_the_best_of_each_board_and_one_candidate(archive: Archive) -> None:
     assert archive.leaderboard(candidate="d0") == [
         row for row in everybody if row["candidate_id"] == "d0"
     ]
+
+
+def test_trials_that_decide_a_claim_stand_on_no_board(archive: Archive) -> None:
+    small_study(archive)
+    before = archive.leaderboard()
+    seen = {task: list(found.seen.scores) for task, found in archive.observations(SUITE, 0).items()}
+    names = [row["candidate_id"] for row in before[:2]]
+    fresh = {(name, task, FIRST_HELD_OUT_SEED + 5): 1.0 for name in names for task in TASKS}
+    for trainer in (TRAINER, f"{TRAINER}-portable"):
+        record_scores(archive, fresh, trainer=trainer)
+    record_scores(archive, fresh, suite=f"{SUITE}-wide")
+    assert len(archive.records("trials", seed=FIRST_HELD_OUT_SEED + 5)) == 3 * len(fresh)
+    assert archive.leaderboard() == before
+    now = {task: list(found.seen.scores) for task, found in archive.observations(SUITE, 0).items()}
+    assert now == seen

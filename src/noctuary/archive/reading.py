@@ -6,6 +6,7 @@ Covers what is read on an open connection; opening it is for the store.
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ VOLATILE_COLUMNS: dict[str, frozenset[str]] = {
 }
 """table -> columns in which two runs of the same work may differ: clocks, memory, places."""
 
-_ASKED_FOR = frozenset({"insight_embeddings"})
-"""Tables that only looking in fills; no work shows in them."""
+_BESIDE = frozenset({"insight_embeddings", "statements", "attested", "ledger_head"})
+"""Tables that looking in fills, or that say when the others were filled; no work shows in them."""
+
+_AT_ONCE = 10_000
 
 
 def named_query(
@@ -56,15 +59,21 @@ def named_query(
 
 def fetched(connection: "DuckDBPyConnection", sql: str, parameters: dict[str, Any]) -> list[Row]:
     """Return the rows of a statement, what is JSON in them as values."""
+    return list(streamed(connection, sql, parameters))
+
+
+def streamed(
+    connection: "DuckDBPyConnection", sql: str, parameters: dict[str, Any]
+) -> Iterator[Row]:
+    """Yield the rows of a statement, JSON as values; the next statement ends it."""
     result = connection.execute(sql, parameters)
     columns = [(column[0], str(column[1]) == "JSON") for column in result.description or ()]
-    return [
-        {
-            name: json.loads(value) if is_json and value is not None else value
-            for (name, is_json), value in zip(columns, row, strict=True)
-        }
-        for row in result.fetchall()
-    ]
+    while batch := result.fetchmany(_AT_ONCE):
+        for row in batch:
+            yield {
+                name: json.loads(value) if is_json and value is not None else value
+                for (name, is_json), value in zip(columns, row, strict=True)
+            }
 
 
 def fingerprint(connection: "DuckDBPyConnection") -> dict[str, str]:
@@ -76,13 +85,13 @@ def fingerprint(connection: "DuckDBPyConnection") -> dict[str, str]:
         "GROUP BY table_name ORDER BY table_name"
     ).fetchall()
     for table, columns in found:
-        if table in _ASKED_FOR:
+        if table in _BESIDE:
             continue
         kept = [c for c in columns if c not in VOLATILE_COLUMNS.get(table, frozenset())]
         names = ", ".join(f'"{column}"' for column in kept)
         result = connection.execute(f'SELECT {names} FROM "{table}" ORDER BY ALL')
         digest = hashlib.sha256(names.encode("utf-8"))
-        while batch := result.fetchmany(10_000):
+        while batch := result.fetchmany(_AT_ONCE):
             digest.update(repr(batch).encode("utf-8"))
         prints[table] = digest.hexdigest()
     return prints

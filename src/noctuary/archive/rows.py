@@ -8,7 +8,18 @@ import math
 from typing import Any
 
 from noctuary.canonical import canonical_json
-from noctuary.domain import Audit, Candidate, Design, Finding, Gap, Insight, Paper, Trial, TrialSpec
+from noctuary.domain import (
+    Audit,
+    Candidate,
+    Claim,
+    Design,
+    Finding,
+    Gap,
+    Insight,
+    Paper,
+    Trial,
+    TrialSpec,
+)
 
 Row = dict[str, Any]
 
@@ -114,6 +125,23 @@ def finding_row(finding: Finding) -> Row:
     return {"finding_id": finding.finding_id, **finding.model_dump()}
 
 
+def claim_row(claim: Claim) -> Row:
+    plan, draw, verdict = (
+        as_json(None if part is None else part.model_dump(mode="json"))
+        for part in (claim.plan, claim.draw, claim.verdict)
+    )
+    return {
+        "claim_id": claim.claim_id,
+        "number": claim.plan.number,
+        "candidate_id": claim.plan.candidate.candidate_id,
+        "name": claim.plan.candidate.name,
+        "status": claim.status,
+        "plan": plan,
+        "draw": draw,
+        "verdict": verdict,
+    }
+
+
 def _without(row: Row, *names: str) -> Row:
     return {name: value for name, value in row.items() if name not in names}
 
@@ -154,3 +182,7 @@ def trial_from(row: Row) -> Trial:
 
 def finding_from(row: Row) -> Finding:
     return Finding.model_validate(_without(row, "finding_id"))
+
+
+def claim_from(row: Row) -> Claim:
+    return Claim.model_validate({name: row[name] for name in Claim.model_fields})

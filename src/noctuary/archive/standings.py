@@ -1,13 +1,16 @@
 """The standings of the candidates, kept up to date in the transaction that changes them.
 
 Covers the tables `tuned`, `boards` and `standings`, which the view `leaderboard` and the queries
-over scores read: after each call they are what a count over all trials would give. What depends
-on one candidate is counted anew for the candidates that were touched; ranks, for their boards;
-and the differences of a whole board only where its baseline or its tasks have changed.
+over scores read: after each call they are what a count over all trials of the search would give.
+Those that decide a claim are left out: nothing may be chosen by them. What depends on one
+candidate is counted anew for the candidates that were touched; ranks, for their boards; and the
+differences of a whole board only where its baseline or its tasks have changed.
 """
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
+
+from noctuary.bench.rungs import FIRST_HELD_OUT_SEED
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -71,7 +74,7 @@ SELECT suite, trainer, rung, candidate_id, task, seed,
     max(parameters) AS parameters,
     max(recorded_at) AS recorded_at
 FROM trials
-WHERE {_TOUCHED}
+WHERE {_TOUCHED} AND seed < {FIRST_HELD_OUT_SEED}
 GROUP BY suite, trainer, rung, candidate_id, task, seed
 """
 

@@ -10,23 +10,23 @@ import datetime
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from noctuary.archive import migrations, retrieval, rows
+from noctuary.archive.account import Account, read_account
+from noctuary.archive.attesting import NOTHING, Attested, Handover
 from noctuary.archive.connection import opened
 from noctuary.archive.lineage import read_lineage
 from noctuary.archive.reading import fetched, fingerprint, named_query
-from noctuary.archive.recording import write_running_cycle, write_trials
+from noctuary.archive.recording import Recorder, Touched, Work
 from noctuary.archive.rows import Row
-from noctuary.archive.trial_files import read_trial
-from noctuary.archive.writing import insert, updates, upsert_candidates
 from noctuary.domain import (
     Audit,
     Axes,
     Candidate,
-    Cycle,
+    Claim,
     Design,
     Finding,
     Gap,
@@ -36,6 +36,7 @@ from noctuary.domain import (
     Trial,
 )
 from noctuary.errors import NotFound
+from noctuary.ledger.statements import Kind
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,11 +44,10 @@ if TYPE_CHECKING:
     from noctuary.archive.observations import Measured
     from noctuary.embedding import Encoder
 
-_KEEP_OLD = "ON CONFLICT DO NOTHING"
 _EMBEDDED_AT_ONCE = 2_000
 
 
-class Archive:
+class Archive(Recorder):
     """The DuckDB file of a lab. Holds a path, never a connection.
 
     Args:
@@ -55,6 +55,7 @@ class Archive:
         patience: seconds to wait for another process that has the file open.
         sleep: how to wait; tests pass their own.
         told: called with who holds the file when the wait is long, and with "" when it is over.
+        now: the time of statements.
     """
 
     def __init__(
@@ -63,11 +64,14 @@ class Archive:
         patience: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
         told: Callable[[str], None] = lambda _holder: None,
+        now: Callable[[], datetime.datetime] = migrations.utc_now,
     ) -> None:
         self.path = path
         self.patience = patience
         self._sleep = sleep
         self._told = told
+        self._now = now
+        self._stated: Handover | None = None
 
     # Opening
 
@@ -130,15 +134,33 @@ class Archive:
 
     # Writing
 
-    def record_papers(self, papers: Iterable[Paper]) -> None:
-        """Record papers; a shipped account is never replaced by a fetched, empty one."""
-        changed = "excluded.source = 'snapshot' OR papers.source <> 'snapshot'"
-        self._record("papers", map(rows.paper_row, papers), "paper_id", unless_kept=changed)
-
-    def record_insights(self, insights: Iterable[Insight]) -> None:
+    def _write(self, work: Work, touched: Touched) -> None:
         with self._writing() as connection:
-            insert(connection, "insights", map(rows.insight_row, insights), "insight_id", _KEEP_OLD)
-            retrieval.index(connection)
+            work(connection)
+
+    @contextlib.contextmanager
+    def attested(
+        self, kind: Kind, facts: Mapping[str, Any], subjects: Mapping[str, str] = NOTHING
+    ) -> Iterator[Attested]:
+        """Record what is recorded inside in one transaction, with a statement about it.
+
+        The writing happens at the end, in the order of the calls, so that the archive is not
+        held meanwhile; where the block raises, nothing is recorded. The statement is in the
+        archive then; `noctuary.attesting.flush` gives it to the ledger.
+
+        Args:
+            facts: the predicate, without `time`.
+            subjects: what the statement is about beside the rows and files that have changed,
+                name -> SHA-256. More facts and subjects can be given to what is yielded.
+
+        Raises:
+            LedgerBroken: a row that the block writes was changed since it was attested.
+        """
+        block = Attested(kind, facts, subjects)
+        yield block
+        with self._writing() as connection:
+            block.write(connection, self._now())
+            self._stated = Handover(connection) if kind == "stage" else None
 
     def embed_insights(self, encoder: "Encoder") -> None:
         """Compute and keep the embeddings that are missing; the file is not held meanwhile."""
@@ -150,109 +172,20 @@ class Archive:
             with self._writing() as connection:
                 retrieval.keep_embeddings(connection, encoder.model, numbers, vectors)
 
-    def record_gap(self, gap: Gap) -> None:
-        self._record("gaps", [rows.gap_row(gap)], "gap_id")
+    def just_stated(self) -> Handover | None:
+        """Return, once, what the ledger lacked after the last block here, if it was a stage.
 
-    def record_gap_outcome(self, outcome: GapOutcome) -> None:
-        """Record what became of a gap; a cycle that is run again decides anew."""
-        row = outcome.model_dump()
-        with self._writing() as connection:
-            conflict = f"ON CONFLICT DO UPDATE SET {updates([row], 'gap_id')}"
-            insert(connection, "gap_outcomes", [row], "gap_id", conflict)
-
-    def record_candidates(self, candidates: Iterable[Candidate]) -> None:
-        """Record candidates; a human one stays human when a design turns out to be equal."""
-        with self._writing() as connection:
-            upsert_candidates(connection, candidates)
-
-    def record_designs(self, designs: Iterable[Design]) -> None:
-        """Record designs, and each as a candidate. The first cycle that proposed one keeps it."""
-        found = list(designs)
-        with self._writing() as connection:
-            insert(connection, "designs", map(rows.design_row, found), "design_id", _KEEP_OLD)
-            upsert_candidates(connection, map(rows.candidate_of, found))
-
-    def record_audits(self, audits: Iterable[Audit], cycle: int) -> None:
-        """Record the newest verdict on each candidate and suite, and the first cycle to ask."""
-        content = [rows.audit_row(audit, cycle) for audit in audits]
-        sets = updates(content, "candidate_id", "suite", "cycle")
-        conflict = f"ON CONFLICT DO UPDATE SET {sets}, cycle = least(audits.cycle, excluded.cycle)"
-        with self._writing() as connection:
-            insert(connection, "audits", content, ("candidate_id", "suite"), conflict)
-
-    def record_trials(self, folder: Path, trial_ids: Sequence[str]) -> None:
-        """Record finished trials and their curves from `<folder>/<trial_id>/`.
-
-        The files are read before the archive is opened; what is recorded already is skipped.
-
-        Raises:
-            NotFound: a trial has no result.
-            CheckFailed: a result is damaged.
+        Of a stage it is enough to remember the head of the ledger now and then; it spares the
+        ledger's share of each an opening of the archive, which is most of what it costs.
         """
-        read = [read_trial(folder, trial_id) for trial_id in sorted(set(trial_ids))]
+        stated, self._stated = self._stated, None
+        return stated
+
+    @contextlib.contextmanager
+    def handing_over(self) -> Iterator[Handover]:
+        """Hold the archive while the ledger gets what it lacks; no two do that at once."""
         with self._writing() as connection:
-            write_trials(connection, read)
-
-    def record_findings(self, findings: Iterable[Finding]) -> None:
-        self._record("findings", map(rows.finding_row, findings), "finding_id")
-
-    def open_cycle(
-        self,
-        cycle: Cycle,
-        started: datetime.datetime,
-        flow_run_id: str | None = None,
-        policy: str | None = None,
-    ) -> None:
-        """Record that a cycle runs, under a policy. One that ran before keeps start and gap."""
-        with self._writing() as connection:
-            write_running_cycle(connection, cycle, _utc(started), flow_run_id, policy)
-
-    def note_literature(self, cycle_id: str, note: str) -> None:
-        """Record what an opened cycle read, and what became of its search for more."""
-        with self._writing() as connection:
-            connection.execute(
-                "UPDATE cycles SET literature = ? WHERE cycle_id = ?", [note, cycle_id]
-            )
-
-    def note_search(self, cycle_id: str, refused: Mapping[str, int], notice: str) -> None:
-        """Record why the search of an opened cycle refused ideas, and its word on a plateau."""
-        with self._writing() as connection:
-            connection.execute(
-                "UPDATE cycles SET refused = ?, notice = ? WHERE cycle_id = ?",
-                [rows.as_json(dict(refused)), notice, cycle_id],
-            )
-
-    def close_cycle(
-        self,
-        cycle_id: str,
-        status: Literal["done", "failed", "stopped"],
-        gap_id: str | None = None,
-        summary: str = "",
-        finished: datetime.datetime | None = None,
-    ) -> None:
-        """Record how a cycle ended. The summary must not hold clock times or durations.
-
-        Raises:
-            NotFound: the cycle was never opened.
-        """
-        with self._writing() as connection:
-            changed = connection.execute(
-                "UPDATE cycles SET status = ?, gap_id = ?, summary = ?, finished = ? "
-                "WHERE cycle_id = ? RETURNING cycle_id",
-                [status, gap_id, summary, _utc(finished or migrations.utc_now()), cycle_id],
-            ).fetchall()
-            if not changed:
-                raise NotFound(f"cycle {cycle_id} was never opened in {self.path}")
-
-    def _record(
-        self, table: str, content: Iterable[Row], key: str, unless_kept: str | None = None
-    ) -> None:
-        listed = list(content)
-        conflict = _KEEP_OLD
-        if unless_kept is not None:
-            conflict = f"ON CONFLICT DO UPDATE SET {updates(listed, key)} WHERE {unless_kept}"
-        with self._writing() as connection:
-            insert(connection, table, listed, key, conflict)
+            yield Handover(connection)
 
     # Reading
 
@@ -368,6 +301,10 @@ class Archive:
         )
         return tuple(map(rows.finding_from, self._fetch(sql, {"max_cycle": max_cycle})))
 
+    def claims(self) -> tuple[Claim, ...]:
+        """Return all claims, in the order of their registration."""
+        return tuple(map(rows.claim_from, self._fetch("SELECT * FROM claims ORDER BY number", {})))
+
     def cycles(self) -> list[Row]:
         return self._fetch("SELECT * FROM cycles ORDER BY number, cycle_id", {})
 
@@ -381,6 +318,11 @@ class Archive:
         """Return where a candidate comes from and what came of it, as `read_lineage` says."""
         with self._reading() as connection:
             return read_lineage(connection, candidate_id, most)
+
+    def account(self) -> Account:
+        """Return all statements, and the digests of all that they are about."""
+        with self._reading() as connection:
+            return read_account(connection)
 
     def fingerprint(self) -> dict[str, str]:
         """Return table -> hash of its rows, in a fixed order, without the volatile columns."""
@@ -401,7 +343,3 @@ def _put_in_place(fresh: Path, path: Path) -> None:
     except OSError:  # a file system without hard links
         if not path.exists():
             fresh.replace(path)
-
-
-def _utc(moment: datetime.datetime) -> datetime.datetime:
-    return moment.astimezone(datetime.UTC).replace(tzinfo=None) if moment.tzinfo else moment

@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from noctuary.domain import Trial
 from noctuary.errors import CheckFailed, NotFound
 
+TRIAL_FILES = ("spec.json", "result.json", "curve.csv", "losses.bin", "weights.safetensors")
+"""What a trial leaves that counts: the first two always, the others where it got so far."""
+
 
 class CurvePoint(NamedTuple):
     """The mean training loss in nats up to a step, and the seconds since training began."""

@@ -54,9 +54,10 @@ def insert(
         ).fetchall()
     )
     names = list(listed[0])
+    columns = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f"unnest(${name}::{types[name]}[])" for name in names)
     connection.execute(
-        f'INSERT INTO "{table}" ({", ".join(names)}) SELECT {values} {conflict}',
+        f'INSERT INTO "{table}" ({columns}) SELECT {values} {conflict}',
         {name: [row[name] for row in listed] for name in names},
     )
 

@@ -47,6 +47,7 @@ def command(
     seeds on.
     """
     from noctuary.archive import Archive
+    from noctuary.attesting import flush
     from noctuary.candidates import file_candidate, human_candidates
     from noctuary.config import load_settings
     from noctuary.evaluation import compare, evaluate
@@ -54,6 +55,7 @@ def command(
     from noctuary.lab import Lab
     from noctuary.plan import suite_of, with_text
     from noctuary.policy import load_policy
+    from noctuary.provenance import circumstances
     from noctuary.sandbox.launcher import Launcher, default_slots
     from noctuary.trials import Workshop
 
@@ -65,20 +67,27 @@ def command(
     if chosen > suite.top:
         raise UsageError(f"--rung {chosen}: {suite.name} has the rungs 0 to {suite.top}")
     slots = training.workers or default_slots(training.device)
+    policy = load_policy(lab.policy_path)
+    archive = Archive(lab.archive_path, settings.archive.patience)
     with lab.lock(), Launcher(slots, lab.logs / "launcher.log") as own:
+        flush(lab, archive, settings.ledger)  # what a kill kept the ledger from
         mixer = file_candidate(lab, file, class_name)
         humans = [one for one in human_candidates(lab) if one.candidate_id != mixer.candidate_id]
+        facts = {"mixer": mixer.candidate_id, "rung": chosen, **circumstances(settings, policy)}
         everyone = evaluate(
-            Workshop(lab, training, own, Journal(lab.journal_path), load_policy(lab.policy_path)),
+            Workshop(lab, training, own, Journal(lab.journal_path), policy),
             [mixer, *humans],
             suite.tasks,
             rung=chosen,
             seeds=_seeds(chosen, training.seeds if seeds is None else seeds),
             told=lambda line: click.echo(line, err=True),
         )
-        archive = Archive(lab.archive_path, settings.archive.patience)
-        archive.record_candidates([mixer, *humans])
-        archive.record_trials(lab.trials, [i for one in everyone for i in one.trial_ids])
+        with archive.attested("evaluation", facts) as write:
+            write.record_candidates([mixer, *humans])
+            for one in (mixer, *humans):
+                write.attest_file(lab.root, f"candidates/{one.candidate_id}.py")
+            write.record_trials(lab.trials, [i for one in everyone for i in one.trial_ids])
+        flush(lab, archive, settings.ledger)
     tasks = [task.name for task in suite.tasks]
     verdicts = compare(everyone[0], everyone[1:], tasks)
     if as_json:

@@ -1,5 +1,6 @@
 """`noctuary show`: one record of the archive, with what belongs to it."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from noctuary.cli.common import (
     print_json,
     table,
 )
+from noctuary.errors import NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +33,7 @@ _TABLES = {
     "insight": ("insights", "insight_id"),
     "cycle": ("cycles", "cycle_id"),
     "paper": ("papers", "paper_id"),
+    "claim": ("claims", "claim_id"),
 }
 
 
@@ -39,15 +42,18 @@ _TABLES = {
 @lab_option
 @json_option
 def command(record: str, lab_path: Path | None, as_json: bool) -> None:
-    """Show a candidate, trial, gap, finding, insight, cycle or paper.
+    """Show a candidate, trial, gap, finding, insight, cycle, paper or claim.
 
-    ID is an id, the beginning of one, or a candidate's name.
+    ID is an id, the beginning of one, or a candidate's name. Says as well which entry of the
+    ledger attests the record.
     """
     lab, archive = open_lab(lab_path)
     kind, identity = find_record(archive, record)
     found = describe(lab, archive, kind, identity)
     if as_json:
         print_json(found)
+    elif kind == "claim":
+        _print_claim(found)
     else:
         _print(found)
 
@@ -58,6 +64,7 @@ def describe(lab: "Lab", archive: "Archive", kind: str, identity: str) -> dict[s
 
     name, key = _TABLES[kind]
     found: dict[str, Any] = {"record": kind, **archive.records(name, **{key: identity})[0]}
+    found["attested_by"] = _attested_by(lab, archive, name, identity)
     if kind == "candidate":
         found["path"] = str(source_path(lab, identity, found["path"]))
         designs = archive.records("designs", design_id=identity)
@@ -83,6 +90,21 @@ def describe(lab: "Lab", archive: "Archive", kind: str, identity: str) -> dict[s
             for said in answers_of(lab, identity)
         ]
     return found
+
+
+def _attested_by(lab: "Lab", archive: "Archive", name: str, identity: str) -> str:
+    """Return, in words, where the ledger says what the record is."""
+    from noctuary.ledger.log import Ledger
+
+    said = archive.query("attested", table=name, key=identity)
+    if not said:
+        return "nothing: it was recorded without a statement"
+    entry = None
+    with contextlib.suppress(NotFound), Ledger.read(lab.ledger) as ledger:  # there may be none yet
+        entry = ledger.find(said[0]["sha256"])
+    if entry is None:
+        return f"statement {said[0]['statement']}, which waits for the ledger"
+    return f"entry {entry} of the ledger"
 
 
 def source_path(lab: "Lab", candidate_id: str, recorded: str) -> Path:
@@ -135,6 +157,28 @@ def _print(found: Mapping[str, Any]) -> None:
         )
     if found["record"] == "cycle":
         _print_cycle(out, found)
+
+
+def _print_claim(found: Mapping[str, Any]) -> None:
+    from noctuary.archive.rows import claim_from
+    from noctuary.cli.claim import plan_lines
+    from noctuary.report.claims import comparison_rows, rule
+
+    claim, out = claim_from(dict(found)), console()
+    _print_field(out, "claim", f"{claim.claim_id}, number {claim.plan.number}: {claim.status}")
+    for line in (*plan_lines(claim.plan), rule(claim.plan)):
+        out.print(line, soft_wrap=True)
+    if claim.draw is not None:
+        _print_field(out, "registered", f"entry {claim.draw.entry} of the ledger")
+        _print_field(out, "drawn seeds", list(claim.draw.seeds))
+    if claim.verdict is not None:
+        _print_field(out, "verdict", claim.verdict.reason)
+        compared = comparison_rows(claim.plan, claim.verdict)
+        shown = table("comparisons", [(head, False) for head in (compared[0] if compared else ())])
+        for row in compared:
+            shown.add_row(*row.values())
+        out.print(shown)
+    _print_field(out, "attested_by", found["attested_by"])
 
 
 def _print_cycle(out: "Console", found: Mapping[str, Any]) -> None:

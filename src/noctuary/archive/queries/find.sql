@@ -7,6 +7,7 @@ WITH records AS (
     UNION ALL SELECT 'insight', insight_id, statement FROM insights
     UNION ALL SELECT 'cycle', cycle_id, status FROM cycles
     UNION ALL SELECT 'paper', paper_id, title FROM papers
+    UNION ALL SELECT 'claim', claim_id, name || ' ' || status FROM claims
 )
 SELECT kind, id, label, id = $text OR (kind = 'candidate' AND label = $text) AS exact
 FROM records

@@ -2,19 +2,20 @@
 
 -- Statements wait here, in the transaction of the rows that they are about, until the ledger has
 -- them; after a kill it takes up what it lacks. Neither can know what the other does not.
+-- No keys on this table and the two below: at each opening an index costs more than a scan.
 CREATE TABLE statements (
-    number BIGINT PRIMARY KEY,          -- from 1, without a gap
-    sha256 VARCHAR NOT NULL UNIQUE,     -- of the payload
+    number BIGINT NOT NULL,             -- from 1, without a gap
+    sha256 VARCHAR NOT NULL,            -- of the payload
     payload VARCHAR NOT NULL            -- canonical JSON of an in-toto statement
 );
 
--- The newest statement about each row that was recorded under one.
+-- The newest statement about each row that was recorded under one. What stands for a table is
+-- "curves" for the points of one trial, and "files" for the files of one trial, or one file.
 CREATE TABLE attested (
     "table" VARCHAR NOT NULL,
     key VARCHAR NOT NULL,
     sha256 VARCHAR NOT NULL,            -- of the row
-    statement BIGINT NOT NULL,
-    PRIMARY KEY ("table", key)
+    statement BIGINT NOT NULL
 );
 
 -- The last tree head that this archive has seen; one row. A ledger that does not extend it is
@@ -22,7 +23,8 @@ CREATE TABLE attested (
 CREATE TABLE ledger_head (
     origin VARCHAR NOT NULL,
     size BIGINT NOT NULL,
-    root VARCHAR NOT NULL               -- hexadecimal
+    root VARCHAR NOT NULL,              -- hexadecimal
+    statements BIGINT NOT NULL          -- of this archive that are under it: the first so many
 );
 
 CREATE TABLE claims (
