@@ -1,13 +1,15 @@
 """The suites: every number that fixes a trial, under one version.
 
 A suite's version is its name and a hash over all its numbers and its corpora, so that a change
-of suite is a change of version and trials of different suites are never mixed. Importing this
-module does not import torch.
+of suite is a change of version and trials of different suites are never mixed. Each is there at
+three scales: as it is, for the search, and at twice the width and at twice the length, where
+claims are tried as well. Importing this module does not import torch.
 """
 
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from noctuary.bench.tasks import Task
 from noctuary.bench.tasks.copying import Compression, SelectiveCopy
@@ -18,7 +20,7 @@ from noctuary.bench.tasks.recall import FuzzyRecall, InContextRecall, NoisyRecal
 from noctuary.bench.tasks.state_tracking import S3, S5, Parity
 from noctuary.bench.tasks.text import ByteText
 from noctuary.canonical import content_id
-from noctuary.domain import Capability
+from noctuary.domain import Capability, Scale
 from noctuary.errors import UsageError
 
 
@@ -123,11 +125,46 @@ class Suite:
         """Return the suite with another corpus in its text task; None for the shipped one."""
         return replace(self, tasks=tuple(_with_text(task, path) for task in self.tasks))
 
+    def scaled(self, scale: Scale) -> "Suite":
+        """Return the suite at a scale of a claim; the rungs and the learning rates stay.
+
+        `wide` has twice the width: twice the heads of the same width, and four times the
+        parameters, since most of them are matrices. `long` has twice the length of every task and
+        the same tokens a step; how much of it there is to remember stays.
+
+        Raises:
+            UsageError: it is scaled already.
+        """
+        if scale == "base":
+            return self
+        if self.name not in SUITES:
+            raise UsageError(
+                f"{self.name} has no scale {scale!r}; expected one of {', '.join(SUITES)}: name "
+                "it as the lab's suite"
+            )
+        name = f"{self.name}-{scale}"
+        if scale == "long":
+            tasks, held_out = map(_longer, self.tasks), map(_longer, self.held_out)
+            return replace(self, name=name, tasks=tuple(tasks), held_out=tuple(held_out))
+        shape = replace(
+            self.shape,
+            d_model=2 * self.shape.d_model,
+            n_heads=2 * self.shape.n_heads,
+            parameter_budget=4 * self.shape.parameter_budget,
+        )
+        return replace(self, name=name, shape=shape)
+
 
 def _with_text(task: Task, path: Path | None) -> Task:
     if not isinstance(task, ByteText):
         return task
     return replace(task, path="" if path is None else str(path))
+
+
+def _longer(task: Task) -> Task:
+    if isinstance(task, LengthExtrapolation):
+        return replace(task, inner=_longer(task.inner))
+    return cast(Task, replace(cast(Any, task), length=2 * task.length))
 
 
 STANDARD = Suite(
@@ -178,10 +215,17 @@ TINY = Suite(
 """For tests of the machinery: trials of a tenth of a second, whose scores mean nothing."""
 
 SUITES = {suite.name: suite for suite in (STANDARD, TINY)}
+"""The suites that a lab may name."""
+
+_SCALES: tuple[Scale, ...] = ("base", "wide", "long")
+
+_AT_SCALES = {
+    scaled.name: scaled for suite in SUITES.values() for scaled in map(suite.scaled, _SCALES)
+}
 
 
 def suite_by_name(name: str, text: Path | None = None) -> Suite:
-    """Return a suite, by its name or by its full version.
+    """Return a suite, at any scale, by its name or by its full version.
 
     Args:
         text: a file of bytes for its text task, instead of the shipped corpus.
@@ -189,7 +233,8 @@ def suite_by_name(name: str, text: Path | None = None) -> Suite:
     Raises:
         UsageError: there is none, or this machine's version of it is another.
     """
-    for suite in SUITES.values():
+    suite = _AT_SCALES.get(name) or _AT_SCALES.get(name.rpartition("-")[0])
+    if suite is not None:
         found = suite if text is None else suite.with_text(text)
         if name in (suite.name, found.version):
             return found
