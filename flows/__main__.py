@@ -1,4 +1,4 @@
-"""Runs a flow for the command line: `python -m flows night|cycle|serve`, a request on stdin.
+"""Runs a flow for the command line: `python -m flows night|cycle|claim|serve`, a request on stdin.
 
 The first line of standard input is the request as JSON; each line of standard output is JSON,
 the last one the outcome. When standard input ends, whoever asked is gone, and so is this
@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel
 
+from noctuary.config import Arithmetic, Settings
 from noctuary.errors import NoctuaryError, NoSpace, UsageError
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, NightRequest
@@ -63,7 +64,7 @@ def _full_disk(request: str) -> NoSpace | None:
 def _night(text: str, _say: Say) -> Any:
     request = NightRequest.model_validate_json(text)
     lab = Lab(Path(request.lab))
-    _warm(lab, request)
+    _warm(lab, request.settings)
     from prefect.exceptions import CancelledRun
 
     from flows.night import night
@@ -79,7 +80,7 @@ def _night(text: str, _say: Say) -> Any:
 def _cycle(text: str, _say: Say) -> Any:
     run = CycleRun.model_validate_json(text)
     lab = Lab(Path(run.lab))
-    _warm(lab, run)
+    _warm(lab, run.settings)
     from flows.dead_runs import mark_dead_runs
     from flows.research_cycle import research_cycle
     from flows.server import prepared
@@ -91,6 +92,23 @@ def _cycle(text: str, _say: Say) -> Any:
         return research_cycle(run)
 
 
+def _claim(text: str, _say: Say) -> Any:
+    from noctuary.claims.verification import ClaimRun
+
+    run = ClaimRun.model_validate_json(text)
+    lab = Lab(Path(run.lab))
+    _warm(lab, run.settings, "portable")
+    from flows.dead_runs import mark_dead_runs
+    from flows.server import prepared
+    from flows.verify_claim import verify_claim
+    from noctuary.jobs import clear_work
+
+    with lab.lock(), prepared(lab):
+        mark_dead_runs(lab)
+        clear_work(lab)
+        return verify_claim(run)
+
+
 def _serve(text: str, say: Say) -> None:
     request = NightRequest.model_validate_json(text)
     from flows.serving import serve
@@ -98,11 +116,11 @@ def _serve(text: str, say: Say) -> None:
     serve(request, lambda served: say("served", served))
 
 
-def _warm(lab: Lab, request: NightRequest | CycleRun) -> None:
+def _warm(lab: Lab, settings: Settings, arithmetic: Arithmetic = "fast") -> None:
     """Start the launcher's server before Prefect is imported: both take seconds."""
     from tasks.workbench import slots, warm_launcher
 
-    warm_launcher(lab.root, slots(request.settings))
+    warm_launcher(lab.root, slots(settings), arithmetic)
 
 
 def _take_stdout() -> TextIO:
@@ -121,6 +139,7 @@ def _leave_with_the_owner() -> None:
 _ACTIONS: dict[str, Callable[[str, Say], Any]] = {
     "night": _night,
     "cycle": _cycle,
+    "claim": _claim,
     "serve": _serve,
 }
 

@@ -18,20 +18,25 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.input import RunInput, keyset_from_paused_state
 from prefect.states import Paused, Running
 
+from noctuary.attesting import flush
+from noctuary.claims.promotion import discovered_folder
+from noctuary.claims.verification import ClaimRun
 from noctuary.consent import (
     Answer,
     Question,
+    answer_path,
     answer_to,
     cycle_question,
+    discovery_question,
     keep,
     promotion_question,
 )
-from noctuary.domain import Candidate
+from noctuary.domain import Candidate, Claim
 from noctuary.errors import CheckFailed, Stopped
 from noctuary.night import CycleRun
 from noctuary.plan import suite_of
 from noctuary.stopping import heed_stop_file
-from tasks.workbench import journal_of, lab_of, workshop_of
+from tasks.workbench import Run, archive_of, journal_of, lab_of, workshop_of
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the run's state."""
@@ -80,15 +85,28 @@ def consented(run: CycleRun, going: Sequence[Candidate], rung: int) -> list[Cand
     return [candidate for candidate in going if candidate not in designs]
 
 
-def _answer(run: CycleRun, question: Question) -> Answer:
+def consented_to_discovery(run: ClaimRun, claim: Claim) -> bool:
+    """Return whether a verified design may be put among the architectures.
+
+    Raises:
+        Stopped: nobody answered in time, or the stop file is there.
+    """
+    if "discovery" not in run.policy.consent.before:
+        return True
+    return _answer(run, discovery_question(claim, discovered_folder(lab_of(run)))).approved
+
+
+def _answer(run: Run, question: Question) -> Answer:
     """Return what was said before, or ask. A refused cycle is asked about again another night."""
     lab = lab_of(run)
     known = answer_to(lab, question)
     if known is not None:
+        _attest(run, known)  # nothing new, unless a kill came before it
         return known
     answer = _ask(run, question)
-    if answer.approved or question.before == "promotion":
+    if answer.approved or question.before != "cycle":
         keep(lab, answer)
+        _attest(run, answer)
     journal_of(run).write(
         "consent answered",
         before=question.before,
@@ -99,7 +117,23 @@ def _answer(run: CycleRun, question: Question) -> Answer:
     return answer
 
 
-def _ask(run: CycleRun, question: Question) -> Answer:
+def _attest(run: Run, answer: Answer) -> None:
+    """Have the ledger say what was said."""
+    lab, archive, question = lab_of(run), archive_of(run), answer.question
+    facts = {
+        "before": question.before,
+        "of": question.cycle_id,
+        "question": question.text,
+        "approved": answer.approved,
+        "note": answer.note,
+    }
+    path = answer_path(lab, question.cycle_id, question.before)
+    with archive.attested("consent", facts) as write:
+        write.attest_file(lab.root, path.relative_to(lab.root).as_posix())
+    flush(lab, archive, run.settings.ledger)
+
+
+def _ask(run: Run, question: Question) -> Answer:
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
     own, patience = context.flow_run.id, datetime.timedelta(seconds=run.policy.consent.patience)
@@ -139,7 +173,7 @@ def _ask(run: CycleRun, question: Question) -> Answer:
     return Answer(question=question, approved=said.decision == "approve", note=said.note)
 
 
-def _wait(client: SyncPrefectClient, own: UUID, run: CycleRun, question: Question) -> None:
+def _wait(client: SyncPrefectClient, own: UUID, run: Run, question: Question) -> None:
     """Return when the run is resumed; where that is given up, let it run on.
 
     Raises:

@@ -21,6 +21,7 @@ from noctuary.errors import EnvironmentRefused, Stopped
 from noctuary.jobs import clear_work
 from noctuary.journal import Journal
 from noctuary.lab import Lab
+from noctuary.ledger.witness import publish_after_night
 from noctuary.night import CycleRun, CycleSummary, Night, NightRequest, NightSummary
 from noctuary.policy import load_policy
 from noctuary.stopping import heed_disk_budget, heed_stop_file
@@ -86,6 +87,8 @@ def night(request: NightRequest) -> NightSummary | State:
                 journal.write("night goes on", without=run.cycle.cycle_id, reason=one_line(error))
                 plan.failed_with(run.cycle.cycle_id)
         journal.write("night ended", reason=plan.ended_because)
+        if not request.offline:
+            publish_after_night(lab, request.settings.ledger, journal)
         return plan.close(lab)
 
 

@@ -1,13 +1,14 @@
 """What a person is asked before, and what they said: the questions, and the answers on disk.
 
-An answer lies beside the record of its cycle, so that a crash, a retry and a rerun do not ask
-again. Covers words and files. How a person is asked is for the flows.
+An answer lies beside the records of the cycles, under the id of its cycle or claim, so that a
+crash, a retry and a rerun do not ask again. Covers words and files. How a person is asked is for
+the flows.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from noctuary.domain import Candidate, Value
+from noctuary.domain import Candidate, Claim, Value
 from noctuary.lab import Lab, explaining_disk_errors, read_json, write_atomically
 from noctuary.night import CycleRun
 from noctuary.plan import rung_seeds, suite_of
@@ -19,6 +20,7 @@ class Question(Value):
     """What a person is asked.
 
     Attributes:
+        cycle_id: of the cycle; before a discovery, of the claim.
         before: the point at which the policy wants a consent.
         about: candidate ids; an answer counts for just these.
         text: what will be done, and at what cost.
@@ -77,6 +79,25 @@ def promotion_question(
     )
 
 
+def discovery_question(claim: Claim, folder: Path) -> Question:
+    """Return the question before a verified design is put among the architectures.
+
+    Args:
+        folder: where its file would go.
+    """
+    plan = claim.plan
+    reason = claim.verdict.reason if claim.verdict is not None else "not decided"
+    return Question(
+        cycle_id=claim.claim_id,
+        before="discovery",
+        about=(plan.candidate.candidate_id,),
+        text=(
+            f"Promote {plan.candidate.name} to {folder}, with claim {plan.number} as its proof? "
+            f"{claim.status}: {reason}."
+        ),
+    )
+
+
 def trials_a_candidate(run: CycleRun) -> int:
     """Return how many trials a candidate takes that gets to the last rung."""
     training = run.settings.training
@@ -91,7 +112,7 @@ def trials_a_candidate(run: CycleRun) -> int:
 
 def answer_to(lab: Lab, question: Question) -> Answer | None:
     """Return what was said to this question, if it was answered before."""
-    path = _path(lab, question.cycle_id, question.before)
+    path = answer_path(lab, question.cycle_id, question.before)
     if not path.exists():
         return None
     answer = Answer.model_validate(read_json(path))
@@ -99,19 +120,20 @@ def answer_to(lab: Lab, question: Question) -> Answer | None:
 
 
 def keep(lab: Lab, answer: Answer) -> None:
-    """Keep an answer with its cycle."""
-    path = _path(lab, answer.question.cycle_id, answer.question.before)
+    """Keep an answer with its cycle or claim."""
+    path = answer_path(lab, answer.question.cycle_id, answer.question.before)
     with explaining_disk_errors(lab.cycles):
         lab.cycles.mkdir(exist_ok=True)
         write_atomically(path, answer.model_dump_json(indent=1) + "\n")
 
 
 def answers_of(lab: Lab, cycle_id: str) -> tuple[Answer, ...]:
-    """Return what was said about a cycle."""
-    points: tuple[Consent, ...] = ("cycle", "promotion")
-    paths = [_path(lab, cycle_id, before) for before in points]
+    """Return what was said about a cycle, or about a claim."""
+    points: tuple[Consent, ...] = ("cycle", "promotion", "discovery")
+    paths = [answer_path(lab, cycle_id, before) for before in points]
     return tuple(Answer.model_validate(read_json(path)) for path in paths if path.exists())
 
 
-def _path(lab: Lab, cycle_id: str, before: Consent) -> Path:
+def answer_path(lab: Lab, cycle_id: str, before: Consent) -> Path:
+    """Return where the answer to a question is kept."""
     return lab.cycles / f"{cycle_id}.{before}.json"

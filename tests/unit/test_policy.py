@@ -88,7 +88,7 @@ def test_all_problems_are_named_at_once_with_what_is_known(tmp_path: Path) -> No
         "output_gate",
         "'torch.nn'",
         "'moat': Input should be 'group'",
-        "'lunch': Input should be 'cycle' or 'promotion'",
+        "'lunch': Input should be 'cycle', 'promotion' or 'discovery'",
     ):
         assert word in told
     assert "\n" not in told

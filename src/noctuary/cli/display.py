@@ -1,4 +1,4 @@
-"""The live display of `noctuary run` and `rerun`, and what the first says at the end.
+"""The live display of `noctuary run`, `rerun` and `verify`, and what the first says at the end.
 
 On a terminal it is drawn anew twice a second; elsewhere each event becomes a line. It reads the
 journal and the archive, and decides nothing.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noctuary.archive import Archive
 from noctuary.cli.common import console, interval, number, table
-from noctuary.cli.progress import STAGES, Progress, asked_notice, held_notice
+from noctuary.cli.progress import Progress, asked_notice, held_notice
 from noctuary.errors import NoctuaryError
 from noctuary.journal import Journal
 from noctuary.lab import Lab, default_lab
@@ -133,6 +133,29 @@ class Display:
             return f"{event['before']} {said}: {event['note'] or 'without a note'}"
         if kind == "cycle stopped":
             return f"cycle {event['number']} is not done: {event['reason']}"
+        return self._line_of_claim(event)
+
+    def _line_of_claim(self, event: dict[str, Any]) -> str:
+        kind = event["event"]
+        if kind == "claim started":
+            return f"claim {event['number']} ({event['claim']}): {event['name']} {self.run_address}"
+        if kind == "claim checked":
+            return f"all is as registered; {counted(event['planned'], 'trial')} to run"
+        if kind == "trials recorded":
+            left = self.progress.seconds_left_on_rung(self.slots)
+            ending = f", about {_clock(left)} left" if left else ""
+            return (
+                f"{event['name']} at {event['scale']}: {event['seeds']} of {event['of']} seeds; "
+                f"trial {self.progress.finished} of {self.progress.planned}{ending}"
+            )
+        if kind == "entrant trained" and event["reason"]:
+            return f"{event['name']} at {event['scale']} ends here: {event['reason']}"
+        if kind == "claim decided":
+            return f"{event['status']}: {event['reason']}"
+        if kind == "design promoted":
+            return f"promoted to {event['path']}"
+        if kind == "claim stopped":
+            return f"the claim is not decided: {event['reason']}"
         return ""
 
     def _where_to_answer(self) -> str:
@@ -184,7 +207,7 @@ class Display:
         left = self.progress.seconds_left_on_rung(self.slots)
         ending = f", about {_clock(left)} left on this rung" if left is not None else ""
         return (
-            f"noctuary  cycle {self.progress.cycle}  {clock}{ending}  "
+            f"noctuary  {self.progress.doing}  {clock}{ending}  "
             f"trial {self.progress.finished} of {self.progress.planned}\n{self.run_address}"
         )
 
@@ -194,7 +217,7 @@ class Display:
                 return f"> {stage}"
             return f"+ {stage}" if stage in self.progress.done else f"  {stage}"
 
-        return "  ".join(mark(stage) for stage in STAGES)
+        return "  ".join(mark(stage) for stage in self.progress.stages)
 
     def _trials(self) -> "RenderableType":
         made = table(

@@ -22,6 +22,10 @@ STAGES = (
 )
 
 
+CLAIM_STAGES = ("check", "train", "decide", "promote")
+"""Of the verification of a claim."""
+
+
 @dataclass
 class RunningTrial:
     """A trial in a worker; its curve lies in its work folder and grows."""
@@ -49,7 +53,9 @@ class Progress:
     Attributes:
         news: called with each event, after it was taken in.
         durations: seconds of the trials that were run.
-        planned: trials that the cycle has to run.
+        doing: the cycle or the claim that is worked on.
+        stages: of what is worked on.
+        planned: trials that the cycle, or the claim, has to run.
         notice: what a person should know or mend now; empty where all is well.
         asking: flow run that waits for a person's consent; empty where none does.
     """
@@ -57,7 +63,8 @@ class Progress:
     journal: Journal
     news: Callable[[dict[str, Any]], None] = lambda _event: None
     flow_run: str = ""
-    cycle: int = 0
+    doing: str = ""
+    stages: tuple[str, ...] = STAGES
     literature: str = ""
     question: str = ""
     active: list[str] = field(default_factory=list)
@@ -87,7 +94,7 @@ class Progress:
         if kind == "night started":
             self.flow_run = event["flow_run"]
         elif kind == "cycle started":
-            self.cycle = event["number"]
+            self.doing, self.stages = f"cycle {event['number']}", STAGES
             self.flow_run = self.flow_run or event["flow_run"]
             self.literature, self.question = "", ""
             self.planned, self.finished = 0, 0
@@ -119,7 +126,20 @@ class Progress:
             self.durations.append(event["seconds"])
         elif kind == "candidate trained":
             self.trained += 1
+        self._take_claim(event)
         self._take_notice(event)
+
+    def _take_claim(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "claim started":
+            self.flow_run = event["flow_run"]
+            self.doing, self.stages = f"claim {event['number']}", CLAIM_STAGES
+            self.active = ["check"]
+        elif kind == "claim checked":
+            self.planned, self.finished = event["planned"], 0
+            self.done, self.active = ["check"], ["train"]
+        elif kind == "claim decided":
+            self.done, self.active = ["check", "train", "decide"], ["promote"]
 
     def _take_notice(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -129,7 +149,7 @@ class Progress:
             self.notice = ""
         elif kind == "stage failed":
             self.notice = f"{event['stage']} failed: {event['reason']}"
-        elif kind in ("stage stopped", "night ended"):
+        elif kind in ("stage stopped", "night ended", "claim stopped"):
             self.notice, self.asking = f"ending: {event['reason']}", ""
         elif kind == "consent asked":
             self.notice, self.asking = asked_notice(event), event["flow_run"]

@@ -1,9 +1,9 @@
-"""Runs a flow in a process of its own, on a Prefect server, and shows it: `run` and `rerun`."""
+"""Runs a flow in a process of its own, on a Prefect server, and shows it."""
 
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noctuary.cli.display import Display
 from noctuary.cli.processes import (
@@ -22,10 +22,13 @@ from noctuary.policy import load_policy
 from noctuary.sandbox.launcher import default_slots
 from noctuary.stopping import heed_disk_budget, heed_stop_file
 
+if TYPE_CHECKING:
+    from noctuary.claims.verification import ClaimRun
+
 
 def watched(
     action: str,
-    request: NightRequest | CycleRun,
+    request: "NightRequest | CycleRun | ClaimRun",
     lab: Lab,
     *,
     budget: float | None = None,

@@ -13,6 +13,7 @@ from noctuary.gap import gap_markdown
 from noctuary.lab import Lab
 from noctuary.night import CycleRun, CycleSummary
 from noctuary.plan import suite_of, trainer_of
+from noctuary.report.claims import claims_section
 from noctuary.report.cycle import cycle_markdown, headline, shown
 from noctuary.report.sections import (
     ablations_section,
@@ -78,6 +79,7 @@ def summarise(
             failures(archive, *trials_of), prone_to_fail(archive, *trials_of), len(designs)
         ),
         search_section(record["refused"] or {}, record["notice"] or ""),
+        claims_section(archive.claims()),
     ]
     rules = [*_rules(run), f"Literature: {record['literature']}."]
     markdown = cycle_markdown(
