@@ -20,12 +20,17 @@ COMMANDS: dict[str, str] = {
     "rerun": "Rerun what failed in a cycle, and only that.",
     "audit": "Check one mixer file, ours or foreign, without training it.",
     "evaluate": "Train and score one mixer file, beside the human baselines.",
+    "claim": "Register a claim and draw its seeds, or show all claims.",
+    "verify": "Train the trials of a claim, and decide it.",
+    "replay": "Train a recorded trial again, and compare it with its record.",
     "leaderboard": "Show every mixer beside the best human baseline.",
     "show": "Show one record: a design, trial, gap, finding, cycle or paper.",
     "lineage": "Show where a design came from: gap, findings, papers, parents.",
     "gaps": "Show the research questions that were asked, and what became of them.",
     "insights": "Search what is known about mechanisms, from papers and our own trials.",
     "literature": "Fetch, search or import papers.",
+    "ledger": "Check and show the signed account, and prove what is in it.",
+    "export": "Write a mixer and its weights as a Hugging Face model folder.",
     "doctor": "Check what this machine has, and what is missing.",
 }
 """name -> one line of help, so that the list of commands needs no import."""

@@ -282,8 +282,8 @@ def _passphrase(settings: LedgerSettings) -> str:
         return ""
     if may_pass(settings.passphrase_from):
         raise UsageError(
-            f"[ledger] passphrase_from = {settings.passphrase_from!r}: candidates may see a variable "
-            "of that name; expected another, like NOCTUARY_PASSPHRASE"
+            f"[ledger] passphrase_from = {settings.passphrase_from!r}: candidates may see a "
+            "variable of that name; expected another, like NOCTUARY_PASSPHRASE"
         )
     found = os.environ.get(settings.passphrase_from, "")
     if not found:
