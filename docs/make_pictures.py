@@ -56,6 +56,8 @@ def main() -> None:
             terminal_pictures(lab, api, night, options.out)
             with browser(WIDTH, HEIGHT) as chromium:
                 ui_pictures(chromium, api, cycle, options.out)
+                for claim in decided_claims(api):
+                    claim_picture(chromium, api, claim, options.out)
     except (NoctuaryError, BrowserMissing, NotOnThePage) as error:
         raise SystemExit(f"make_pictures: {error}") from error
 
@@ -92,6 +94,16 @@ def last_night(api: str, lab: Lab) -> tuple[dict[str, Any], dict[str, Any]]:
     if not cycles:
         raise CheckFailed(f"no cycle of the night {nights[0]['name']!r} has finished")
     return nights[0], cycles[0]
+
+
+def decided_claims(api: str) -> list[dict[str, Any]]:
+    """Return the newest finished verification of a claim, where there is one."""
+    wanted = {"flows": {"name": {"any_": ["verify-claim"]}}, "sort": "START_TIME_DESC", "limit": 1}
+    return ask(
+        api,
+        "flow_runs/filter",
+        {**wanted, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}},
+    )
 
 
 def ask(api: str, what: str, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -155,6 +167,15 @@ def ui_pictures(chromium: Browser, api: str, cycle: dict[str, Any], folder: Path
         raise CheckFailed(f"the pages asked {', '.join(sorted(strangers))} for something")
 
 
+def claim_picture(chromium: Browser, api: str, claim: dict[str, Any], folder: Path) -> None:
+    """Take the picture of a verdict in the Prefect UI."""
+    show_artifact(
+        chromium, api.removesuffix("/api"), "verdict", artifacts_of(api, claim["id"])["verdict"]
+    )
+    chromium.wait_until_still(chromium.wait_for(PAGE))
+    keep(folder / "verdict.png", chromium.picture_of(PAGE, until="table"))
+
+
 def show_run(chromium: Browser, ui: str, run: dict[str, Any]) -> None:
     """Open the page of a flow run; return when its name and its graph are there."""
     chromium.open(f"{ui}/runs/flow-run/{run['id']}")
@@ -200,6 +221,9 @@ def show_artifact(chromium: Browser, ui: str, key: str, artifact: str) -> None:
     elif key == "leaderboard":
         chromium.wait_for("th", "to best human")
         chromium.wait_for("td", "human")
+    elif key == "verdict":
+        chromium.wait_for("h1", "Claim")
+        chromium.wait_for("td", "base")
     else:
         chromium.wait_for_image("img[src^='data:image/png']")
 

@@ -21,8 +21,11 @@ from night_process import (
 )
 
 from noctuary.archive import Archive
+from noctuary.attesting import agreement
 from noctuary.journal import Journal
 from noctuary.lab import Lab
+from noctuary.ledger.log import Ledger
+from noctuary.ledger.verify import verify_ledger
 
 PATIENCE = 120.0
 
@@ -52,7 +55,7 @@ def strike(process: "subprocess.Popen[bytes]", victim: str) -> None:
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(("most", "cycles"), [(8, 2), pytest.param(20, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("most", "cycles"), [(4, 1), pytest.param(20, 3, marks=pytest.mark.slow)])
 def test_a_night_that_is_killed_again_and_again_leaves_the_same_archive(
     most: int, cycles: int, tmp_path: Path, prefect_environment: dict[str, str]
 ) -> None:
@@ -89,6 +92,9 @@ def test_a_night_that_is_killed_again_and_again_leaves_the_same_archive(
         p.name for p in undisturbed.trials.iterdir()
     )
     assert not list(lab.work.iterdir())
+    assert verify_ledger(lab.ledger, None).ok
+    with Ledger.read(lab.ledger) as ledger:
+        assert agreement(lab, Archive(lab.archive_path), ledger).ok
     finished = []
     for _, event in journal.read():
         if event["event"] == "trial started":

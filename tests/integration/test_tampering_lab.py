@@ -3,6 +3,7 @@
 The ledger itself is untouched here: it is what says how archive and files have to be.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -180,7 +181,8 @@ def test_a_result_that_was_improved_is_named_also_by_its_verdict(lab: Lab) -> No
     assert claim.verdict is not None
     trial = sorted(claim.verdict.trials)[0]
     path = lab.trials / trial / "result.json"
-    path.write_text(path.read_text().replace('"score": 0.5', '"score": 0.9'))
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "score": result["score"] + 0.1}, indent=1))
     said = problems(lab)
     assert f"trials/{trial}/result.json in the lab" in said
     assert f"verdict of claim {claim.claim_id}: the result of trial {trial}" in said
