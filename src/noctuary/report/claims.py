@@ -52,7 +52,7 @@ def verdict_markdown(claim: Claim, verdict: ClaimVerdict) -> str:
     plan = claim.plan
     rows = comparison_rows(plan, verdict)
     lines = [f"# Claim {plan.number}: {verdict.status}", "", f"**{verdict.reason}**", ""]
-    lines += [f"{_says(plan)[0].upper()}{_says(plan)[1:]}.", ""]
+    lines += [f"Claimed: {_says(plan)}.", ""]
     if rows:
         lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
         lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
