@@ -8,6 +8,7 @@ from typing import Any
 from prefect_api import PATIENCE, Api, events
 from worker_process import Worker
 
+from noctuary.config import Settings
 from noctuary.lab import Lab
 
 
@@ -48,11 +49,12 @@ def wait_for_the_next_night(server: Api) -> None:
 
 
 def schedule_in_the_past(server: Api, nights: int) -> list[str]:
-    """Let the server schedule the nights before now; return their runs."""
+    """Let the server schedule nights that were due longer ago than the grace; return their runs."""
     deployment = server.deployment()["id"]
     now = datetime.datetime.now(datetime.UTC)
-    start = now - datetime.timedelta(days=nights)
-    span = {"start_time": start.isoformat(), "end_time": now.isoformat()}
+    end = now - datetime.timedelta(seconds=2 * Settings().serve.grace)
+    start = end - datetime.timedelta(days=nights)
+    span = {"start_time": start.isoformat(), "end_time": end.isoformat()}
     server.post(
         f"deployments/{deployment}/schedule", {**span, "min_runs": nights, "max_runs": nights}
     )
