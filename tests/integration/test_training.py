@@ -6,6 +6,7 @@ on purpose are for `tests/security`.
 """
 
 import csv
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -359,3 +360,14 @@ def test_a_disk_that_fills_up_meanwhile_blames_no_candidate(
 
     small_disk.empty()
     assert train_one(workshop, candidate).status == "ok"
+
+
+def test_a_machine_with_mpi(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some builds of MPI end the process that imports them outside of a cluster's job."""
+    packages = tmp_path / "mpi-packages"
+    (packages / "mpi4py").mkdir(parents=True)
+    (packages / "mpi4py" / "__init__.py").touch()
+    (packages / "mpi4py" / "MPI.py").write_text("import os\nos.abort()\n")
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
+    with Launcher(1, tmp_path / "launcher.log") as launcher:
+        assert train_one(make_workshop(lab, launcher), make_candidate(lab)).status == "ok"

@@ -18,6 +18,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import save
 
@@ -53,10 +54,14 @@ warnings.filterwarnings("ignore", module="lightning")
 
 
 def make_trainer(device: Device, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
-    """Return the Trainer of every trial: one device, one pass over the data, nothing written."""
+    """Return the Trainer of every trial: one device, one pass over the data, nothing written.
+
+    It is told that it is alone: looking for a cluster would start MPI where that is installed.
+    """
     return lightning.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
+        plugins=[LightningEnvironment()],
         precision=precision_of(device),
         max_epochs=1,
         callbacks=callbacks,
