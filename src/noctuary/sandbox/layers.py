@@ -168,6 +168,8 @@ def _limits(scene: Scene) -> None:
 def _environment(scene: Scene) -> None:
     for name in [name for name in os.environ if not may_pass(name)]:
         del os.environ[name]
+    if not scene.on_cuda:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # else torch starts threads for each GPU
     os.environ["HOME"] = os.environ["TMPDIR"] = scene.job.folder
     tempfile.tempdir = scene.job.folder
     for descriptor in open_descriptors():

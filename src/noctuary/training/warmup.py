@@ -1,5 +1,14 @@
-"""A toy trial that loads what every trial needs: kernels, Lightning's machinery, the optimiser."""
+"""A toy trial that loads what every trial needs: kernels, Lightning's machinery, the optimiser.
 
+It runs in a process that is forked for each job, and leaves that process fit for it: where torch
+sees a GPU, the first backward pass starts threads that no fork has and that every later backward
+pass wants, and whoever asks CUDA anything spoils it for all forks. So the toy has gradients of
+zero, and no GPU is seen here.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +56,8 @@ class Identity(nn.Module):
 def train_toy(folder: Path) -> None:
     """Train a tiny model on counting, on the CPU, and map its tokens to logits.
 
-    No task of a suite is touched: what this process knows, every candidate knows.
+    No task of a suite is touched: what this process knows, every candidate knows. And no
+    gradient is computed: this process will be forked.
     """
     mixer = folder / "toy.py"
     mixer.write_text(_TOY_MIXER, encoding="utf-8")
@@ -76,7 +86,6 @@ def train_toy(folder: Path) -> None:
         checkpoint_seconds=600,
         deadline_seconds=600,
     )
-    run_training(training, folder)
     weights = folder / WEIGHTS_FILE
     whole = Part(weights=weights, sequences=BATCH, length=LENGTH)
     start = Part(weights=None, sequences=BATCH, length=LENGTH)
@@ -87,4 +96,43 @@ def train_toy(folder: Path) -> None:
         batch_tokens=BATCH * LENGTH,
         costs_at=LENGTH,
     )
-    run_inference(inference, folder)
+    with _no_gpu_seen(), _no_backward_pass():
+        run_training(training, folder)
+        run_inference(inference, folder)
+
+
+@contextlib.contextmanager
+def _no_gpu_seen() -> Iterator[None]:
+    """Let torch and Lightning count no GPUs, by their names alone, for as long as this lasts."""
+    before = dict(os.environ)
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _no_backward_pass() -> Iterator[None]:
+    """Let `backward` fill gradients with zeros, and not start the engine that computes them."""
+    real = torch.autograd.backward
+    torch.autograd.backward = _fill_with_zeros  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.backward = real
+
+
+def _fill_with_zeros(loss: Tensor, *_: object, **__: object) -> None:
+    """Give every leaf that the loss depends on a gradient of zero."""
+    ahead, seen = [loss.grad_fn], set()
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            leaf.grad = torch.zeros_like(leaf)
+        ahead += [before for before, _ in node.next_functions]

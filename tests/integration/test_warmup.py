@@ -1,0 +1,60 @@
+"""What the server does before it forks: nothing that would make it useless where a GPU is."""
+
+import subprocess
+import sys
+
+PRETEND_A_GPU = """
+import os, torch
+from torch.autograd import Variable
+
+def fatal(*_, **__):
+    os.write(2, b"the engine ran, or CUDA was asked")
+    os._exit(9)
+
+run_backward = Variable._execution_engine.run_backward
+class Engine:
+    run_backward = staticmethod(fatal)
+Variable._execution_engine = Engine
+torch.autograd.graph.Variable._execution_engine = Engine
+
+# as torch counts where it finds NVIDIA's driver: by names alone where it is told to, and can
+def device_count():
+    return 0 if os.environ.get("CUDA_VISIBLE_DEVICES") == "" else fatal()
+
+def is_available():
+    return device_count() > 0 if os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK") == "1" else fatal()
+
+torch.cuda.device_count, torch.cuda.is_available = device_count, is_available
+"""
+WARM_UP = """
+from noctuary.sandbox.server import warm_up
+warm_up("fast")
+"""
+TOUCH = {
+    "a backward pass": "torch.ones(2, requires_grad=True).sum().backward()",
+    "a count of GPUs": "torch.cuda.is_available()",
+}
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_it_computes_no_gradient_and_asks_no_gpu() -> None:
+    """The first would leave its forks without the engine's threads, the second without CUDA."""
+    done = run(PRETEND_A_GPU + WARM_UP + "print(len(os.environ.get('CUDA_VISIBLE_DEVICES', 'no')))")
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+    for touch in TOUCH.values():
+        assert run(PRETEND_A_GPU + touch).returncode == 9, touch
+
+
+def test_gradients_are_real_again_afterwards() -> None:
+    after = """
+import torch
+x = torch.ones(2, requires_grad=True)
+(3 * x).sum().backward()
+print(x.grad.tolist())
+"""
+    done = run(WARM_UP + after)
+    assert done.stdout == "[3.0, 3.0]\n", done.stderr
