@@ -7,6 +7,7 @@ candidate runs. Scores that are to be forged are in `test_forgery.py`, the layer
 `test_layers.py`.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import attacks_costs
 import attacks_kernel
@@ -74,6 +75,22 @@ REPRESENTATIVES = (
 )
 """At least one for each layer, run again as another user."""
 
+ON_A_GPU = {
+    "computes_with_many_threads",
+    "starts_threads",
+    "makes_a_file_in_memory",
+    "maps_memory",
+    "maps_shared_memory",
+    "raises_its_own_limits",
+    "takes_memory_at_once",
+    "takes_memory_in_small_objects",
+    "takes_memory_in_steps",
+}
+"""What the driver must be able to do, and so a candidate can: threads, files in memory, and address
+space without a bound. The memory that it really fills is watched, and found a little late."""
+
+GPU_SERVER = "from noctuary.sandbox.server import main; main(finds_gpu=lambda device: True)"
+
 SILENT = """
 loud = strike
 
@@ -103,14 +120,29 @@ def around(lab: Lab) -> Iterator[Surroundings]:
 
 @pytest.fixture(scope="module")
 def launcher(around: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    """Started by an owner with keys in its variables, and with files that children inherit."""
+    with started(around, tmp_path_factory.mktemp("launcher")) as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def gpu_launcher(
+    around: Surroundings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launcher]:
+    """Confines its jobs as those that find a GPU."""
+    with started(around, tmp_path_factory.mktemp("gpu"), server=("-c", GPU_SERVER)) as launcher:
+        yield launcher
+
+
+@contextlib.contextmanager
+def started(around: Surroundings, folder: Path, **options: Any) -> Iterator[Launcher]:
+    """A launcher of an owner with keys in its variables, and with files that children inherit."""
     with pytest.MonkeyPatch.context() as environment, around.key.open() as key:
         os.set_inheritable(key.fileno(), True)
         environment.setenv("HOME", str(around.home))
         environment.setenv("SERVICE_TOKEN", MARKER)
         environment.setenv("LEDGER_PASSPHRASE", MARKER)
         environment.setenv(MARKER, "a name that tells")
-        with Launcher(2, tmp_path_factory.mktemp("launcher") / "launcher.log") as launcher:
+        with Launcher(2, folder / "launcher.log", **options) as launcher:
             launcher.warm()
             yield launcher
 
@@ -134,26 +166,54 @@ def train_an_honest_one(lab: Lab, launcher: Launcher) -> None:
     assert trial.status == "ok", trial.reason
 
 
-def was_tried(attack: Attack, trial: Trial) -> bool:
+def was_tried(attack: Attack, trial: Trial, refusals: tuple[str, ...]) -> bool:
     """Say whether it got as far as its attack, and no further."""
     if attack.reason:
         return attack.reason in trial.reason
     said, _, what = trial.reason.partition(": ")
-    return said == "Refused" and what.startswith(attack.refusals)
+    return said == "Refused" and what.startswith((*attack.refusals, *refusals))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_has_no_effect_and_the_next_candidate_runs(
     name: str, lab: Lab, around: Surroundings, launcher: Launcher
 ) -> None:
-    attack = ATTACKS[name]
-    (server,) = servers_of(os.getpid())
+    has_no_effect(ATTACKS[name], lab, around, launcher)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ON_A_GPU])
+def test_nor_has_it_where_a_gpu_may_be_used(
+    name: str, lab: Lab, around: Surroundings, gpu_launcher: Launcher
+) -> None:
+    # the driver has to hear of each file that it would remove that there is none
+    has_no_effect(ATTACKS[name], lab, around, gpu_launcher, refusals=("ENOENT",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ON_A_GPU))
+def test_what_a_gpu_opens_ends_with_its_trial(
+    name: str, lab: Lab, around: Surroundings, gpu_launcher: Launcher
+) -> None:
+    train(lab, gpu_launcher, ATTACKS[name], around)
+    train_an_honest_one(lab, gpu_launcher)
+
+
+def has_no_effect(
+    attack: Attack,
+    lab: Lab,
+    around: Surroundings,
+    launcher: Launcher,
+    refusals: tuple[str, ...] = (),
+) -> None:
+    """Let an attack be tried, look for what it did, and train an honest candidate after it."""
+    before = servers_of(os.getpid())
     around.remember()
 
     trial = train(lab, launcher, attack, around)
 
     assert not trial.reason.startswith("Won"), trial.reason
-    assert was_tried(attack, trial), trial.reason
+    assert was_tried(attack, trial, refusals), trial.reason
     assert trial.status == attack.status, trial.reason
     assert len(trial.reason) < 400
     assert trial.score is None
@@ -163,8 +223,8 @@ def test_an_attack_has_no_effect_and_the_next_candidate_runs(
     assert not any(path.is_symlink() or path.is_dir() for path in folder.iterdir())
     assert not any(MARKER.encode() in path.read_bytes() for path in folder.iterdir())
     assert not any(path.name.startswith(trial.spec.trial_id) for path in lab.work.iterdir())
-    wait_until(lambda: not strays(server), seconds=5)
-    assert servers_of(os.getpid()) == {server}
+    wait_until(lambda: not any(strays(server) for server in before), seconds=5)
+    assert servers_of(os.getpid()) == before
     assert around.changes() == []
     train_an_honest_one(lab, launcher)
 

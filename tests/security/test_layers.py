@@ -316,6 +316,42 @@ os.fork()
     assert "can't start new thread" in work.outcome["reason"]
 
 
+def test_a_job_that_finds_a_gpu_may_listen_where_nobody_can_call(
+    weaker: Launcher, tmp_path: Path
+) -> None:
+    """NVIDIA's driver insists on such a socket; see `syscalls.CUDA`."""
+    statements = """
+def tried(call, *arguments):
+    try:
+        call(*arguments)
+        return "done"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+import errno
+kind = socket.SOCK_SEQPACKET
+listening = socket.socket(socket.AF_UNIX, kind)
+print("bind", tried(listening.bind, f"\\0noctuary-{os.getpid()}"))
+print("listen", tried(listening.listen))
+print("accept", tried(listening.accept))
+calling = socket.socket(socket.AF_UNIX, kind)
+print("connect", tried(calling.connect, f"\\0noctuary-{os.getpid()}"))
+print("bind by path", tried(calling.bind, os.environ["HOME"] + "/socket"))
+print("stream", tried(socket.socket, socket.AF_UNIX, socket.SOCK_STREAM))
+print("internet", tried(socket.socket, socket.AF_INET, kind))
+print("unlink", tried(os.unlink, os.environ["HOME"] + "/tokens.bin"), flush=True)
+"""
+    work = make_work(tmp_path, statements)
+    end = weaker.run(work.job(device="auto"))
+    assert not end.refused
+    _, *lines = work.printed.splitlines()
+    assert dict(line.rsplit(" ", 1) for line in lines) == {
+        **{"bind": "done", "listen": "done", "accept": "EPERM", "connect": "EPERM"},
+        **{"bind by path": "EACCES", "stream": "EPERM", "internet": "EPERM", "unlink": "ENOENT"},
+    }
+    assert (work.folder / "tokens.bin").exists()
+
+
 def test_memory_that_no_limit_binds_is_watched(weaker: Launcher, tmp_path: Path) -> None:
     work = make_work(
         tmp_path, "kept = []\nwhile True:\n    kept.append(bytearray(os.urandom(2**24)))"

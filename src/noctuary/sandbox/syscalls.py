@@ -35,10 +35,13 @@ OWN_PROCESS = """
 """
 
 # what torch and the driver do beyond that: threads, and talking to the device. The driver gives
-# up without files in memory, which no program can be started from, since none can be started
+# up without files in memory, which no program can be started from, since none can be started; and
+# without a local socket that it listens at, of a kind that nothing else here uses. It cannot be
+# connected: nobody may call `connect` or `accept`. Before it listens it removes what is not there
 CUDA = """
     ioctl memfd_create eventfd2 pipe2
     sched_get_priority_max sched_get_priority_min sched_getscheduler sched_getparam
+    bind listen
     get_mempolicy mbind mlock munlock mincore set_mempolicy
 """
 
@@ -46,6 +49,8 @@ FCNTL = {"DUPFD": 0, "GETFD": 1, "SETFD": 2, "GETFL": 3, "SETFL": 4, "DUPFD_CLOE
 """What may be done to a descriptor; others send signals, or take locks and leases."""
 
 _PR_SET_NAME = 15
+_AF_UNIX = 1
+_SOCK_SEQPACKET = 5
 _CLONE_THREAD = 0x10000
 
 
@@ -80,6 +85,10 @@ def make_filter(on_cuda: bool) -> "Filter":
     calls.allow("prctl", args={0: _PR_SET_NAME})  # of a thread
     calls.errno("clone3", errno.ENOSYS)  # glibc falls back on clone, whose flags can be read
     if on_cuda:
+        # the type's flag for closing is that of `open`
+        calls.allow("socket", args={0: _AF_UNIX, 1: _SOCK_SEQPACKET | os.O_CLOEXEC})
+        for number in _numbers(("unlink",)):
+            calls.errno(number, errno.ENOENT)
         thread = ArgCmp(0, CmpOp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD)
         calls.allow("clone", args=[thread])
     else:
