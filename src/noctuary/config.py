@@ -100,13 +100,15 @@ class TrainingSettings(Section):
         test_salt: with a trial's seed, fixes the test sequences. Empty for the lab's own secret,
             which no candidate can know; any other text is public, and gives two labs that share
             it the same numbers.
+        device: where trials train: `cpu`, `cuda`, or `auto` for a GPU where there is one. They
+            are measured on the CPU. On a GPU they train in bf16, and stand on a board of their own.
     """
 
     suite: str = "standard-2"
     text: str = ""
     seeds: int = Field(default=3, ge=2, le=100)
     workers: int = Field(default=0, ge=0, le=1024)
-    device: Device = "auto"
+    device: Device = "cpu"
     trial_timeout: Duration = 120.0
     memory_mb: int = Field(default=4096, ge=256)
     checkpoint: Duration = 60.0

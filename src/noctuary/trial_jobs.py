@@ -166,6 +166,8 @@ class TrialJobs:
     ) -> tuple[list[Floats], LogitsOutcome]:
         """Map pieces to logits in a fresh process, whose folder holds nothing but the tokens.
 
+        On the CPU, wherever the training was: a process takes two seconds to meet a GPU.
+
         Args:
             costs_at: length at which the model's costs are counted; None for not at all.
 
@@ -185,7 +187,7 @@ class TrialJobs:
             tokens = folder / TOKENS_FILE
             self._write(tokens, [piece.inputs for piece in pieces])
             request = LogitsRequest(
-                **dict(one.model(self.settings.device)),
+                **dict(one.model("cpu")),
                 tokens=tokens,
                 parts=parts,
                 batch_tokens=TEST_BATCH * one.rung.tokens_per_step,

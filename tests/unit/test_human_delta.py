@@ -275,7 +275,7 @@ def assert_half_precision_is_near(name: str, device: str) -> None:
     """bfloat16 keeps 8 bits, so a rounding is 0.4 %, and a few of them add up."""
     torch.manual_seed(0)
     mixer = MODULES[name].Mixer(64, 2).to(device)
-    x = torch.randn(2, 300, 64, device=device, requires_grad=True)
+    x = torch.randn(2, 300, 64).to(device).requires_grad_()  # the same on each device
     exact = mixer(x)
     with torch.autocast(device, torch.bfloat16):
         y = mixer(x)

@@ -102,7 +102,7 @@ def assert_near_in_bf16(mixer_class: type[nn.Module], device: str) -> None:
     """Under autocast outputs and gradients are near those in fp32, over long memories as well."""
     torch.manual_seed(1)  # with which no read is so near zero that the norm amplifies its error
     mixer: Any = mixer_class(16, 2).to(device)
-    x = torch.randn(2, 300, 16, device=device, requires_grad=True)
+    x = torch.randn(2, 300, 16).to(device).requires_grad_()
     wanted = [x, *mixer.parameters()]
     expected = mixer(x)
     expected_gradients = torch.autograd.grad(expected.square().sum(), wanted)

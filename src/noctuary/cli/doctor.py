@@ -130,7 +130,14 @@ def _worker(path: Path | None) -> list[Line]:
     lines.append(Line("workers", "ok", f"torch {outcome.torch}, {outcome.instruction_set}"))
     if outcome.cuda:
         memory = (outcome.gpu_memory_mb or 0) // 1024
-        lines.append(Line("GPU", "ok", f"{outcome.device}, {memory} GB"))
+        lines.append(
+            Line(
+                "GPU",
+                "ok",
+                f"{outcome.device}, {memory} GB",
+                'trials train there with `device = "cuda"`; the shipped suite is faster on the CPU',
+            )
+        )
     else:
         lines.append(Line("GPU", "missing", "none", "trials run on the CPU, a thread each"))
     return lines
