@@ -171,6 +171,10 @@ def _start_server(lab: Lab, port: int, api: str, locks: list[int]) -> "subproces
         # a missed night is not made up for: one run is scheduled ahead, not a hundred
         "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "2",
+        # SQLite refuses whoever read before another wrote, and the client then waits two seconds
+        # before it asks again; so what task runs did is written once a second, not at once
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     }
     command = [sys.executable, "-m", "prefect", "server", "start"]
     with (lab.logs / "server.log").open("ab") as log:
