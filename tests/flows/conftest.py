@@ -8,7 +8,8 @@ from typing import NoReturn
 
 import pytest
 from browser import Browser, BrowserMissing, browser
-from night_process import TINY, make_lab, run_to_the_end
+from filelock import FileLock
+from night_process import TINY, make_lab, run_to_the_end, train_baselines
 from prefect_api import Api
 from worker_process import Worker
 
@@ -45,10 +46,26 @@ def prefect_environment(server: Api) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory, prefect_environment: dict[str, str]) -> Lab:
-    """A lab in which one cycle is done, so that another one takes seconds. Tests add cycles."""
+def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Trials of the human mixers, trained once for the workers of all tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "baselines"
+    with FileLock(folder.with_suffix(".lock")):
+        done = folder / "done"
+        if not done.exists():
+            train_baselines(folder / "lab").rename(done)
+    return done
+
+
+@pytest.fixture(scope="session")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, prefect_environment: dict[str, str], trained: Path
+) -> Lab:
+    """A lab in which one cycle is done. Tests add cycles."""
     lab = make_lab(
-        tmp_path_factory.mktemp("flows") / "lab", TINY.replace("designs = 2", "designs = 1")
+        tmp_path_factory.mktemp("flows") / "lab",
+        TINY.replace("designs = 2", "designs = 1"),
+        trained,
     )
     run_to_the_end(lab, 1, prefect_environment)
     return lab
@@ -74,9 +91,9 @@ def serve(server: Api, prefect_environment: dict[str, str]) -> Iterator[Callable
 
 
 @pytest.fixture
-def fresh_lab(tmp_path: Path) -> Lab:
-    """A lab in which nothing was done yet."""
-    return make_lab(tmp_path / "lab")
+def fresh_lab(tmp_path: Path, trained: Path) -> Lab:
+    """A lab in which nothing was done yet, but that has trials of the human mixers."""
+    return make_lab(tmp_path / "lab", trained=trained)
 
 
 @pytest.fixture(scope="module")

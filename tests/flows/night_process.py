@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from noctuary.lab import Lab
+from noctuary.lab import Lab, shipped
 
 TINY = """
 [training]
@@ -20,11 +21,28 @@ designs = 2
 """
 
 
-def make_lab(root: Path, settings: str = TINY) -> Lab:
-    """Return a fresh lab with settings under which a cycle takes seconds."""
+def make_lab(root: Path, settings: str = TINY, trained: Path | None = None) -> Lab:
+    """Return a fresh lab with settings under which a cycle takes seconds.
+
+    Args:
+        trained: folder of trials that it is to have already.
+    """
     lab = Lab.create_or_open(root)
     lab.settings_path.write_text(settings, encoding="utf-8")
+    if trained is not None:
+        shutil.copytree(trained, lab.trials, dirs_exist_ok=True)
     return lab
+
+
+def train_baselines(root: Path) -> Path:
+    """Train the human mixers that every cycle has beside its designs; return their trials."""
+    lab = make_lab(root)
+    mixer = shipped("architectures") / "human" / "delta_product.py"  # one of them
+    program = "from noctuary.cli import main; main()"
+    command = [sys.executable, "-c", program, "evaluate", str(mixer), "--lab", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return lab.trials
 
 
 def start_night(

@@ -57,9 +57,13 @@ def strike(process: "subprocess.Popen[bytes]", victim: str) -> None:
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(("most", "cycles"), [(4, 1), pytest.param(20, 3, marks=pytest.mark.slow)])
 def test_a_night_that_is_killed_again_and_again_leaves_the_same_archive(
-    most: int, cycles: int, tmp_path: Path, prefect_environment: dict[str, str]
+    most: int,
+    cycles: int,
+    tmp_path: Path,
+    prefect_environment: dict[str, str],
+    trained: Path,
 ) -> None:
-    undisturbed = make_lab(tmp_path / "undisturbed")
+    undisturbed = make_lab(tmp_path / "undisturbed", trained=trained)
     run_to_the_end(undisturbed, cycles, prefect_environment)
 
     rng = random.Random(20)

@@ -47,9 +47,11 @@ class Shown(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def shown(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+def shown(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory, trained: Path
+) -> Iterator[Shown]:
     folder: Path = tmp_path_factory.mktemp("ui")
-    lab = make_lab(folder / "lab")
+    lab = make_lab(folder / "lab", trained=trained)
     with prefect_server(lab, 0) as api:
         wait_for_server(api, lab)
         environment = {**os.environ, "PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "home")}
