@@ -323,6 +323,19 @@ def test_a_command_can_sign(tmp_path: Path) -> None:
     assert verify_ledger(folder, settings.signer_key).ok
 
 
+def test_a_key_that_signed_before_does_not_come_back(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    outside = signer_of(signer(tmp_path), folder)
+    with Ledger.open(folder, outside, now=clock) as ledger:
+        ledger.append([payload(1)])
+        ledger.rotate(LabKey.make())
+        size = ledger.size
+        with pytest.raises(UsageError, match="has signed .* before; expected a key that never"):
+            ledger.rotate(outside)
+        assert ledger.size == size
+    assert verify_ledger(folder, None).ok
+
+
 def test_a_command_can_take_over_from_the_key_of_the_lab(tmp_path: Path) -> None:
     folder = tmp_path / "ledger"
     with Ledger.open(folder, now=clock) as ledger:

@@ -102,7 +102,7 @@ def prove(lab: Lab, archive: Archive, ledger: Ledger, wanted: int | str) -> Bund
                 envelope=ledger.envelope(index),
                 proof=tuple(map(_encoded, ledger.inclusion_proof(index))),
             )
-            for index in sorted({0, *_rotations(ledger), *indices})
+            for index in sorted({0, *ledger.rotations(), *indices})
         ),
         files=_files(lab.root, [name.removeprefix(FILE) for name in names]),
     )
@@ -244,25 +244,6 @@ def _entries_of_claim(archive: Archive, ledger: Ledger, claim: str) -> list[int]
             "all of them: the next `noctuary run`, `claim` or `verify` appends it"
         )
     return [index for index in found if index is not None]
-
-
-def _rotations(ledger: Ledger) -> Iterator[int]:
-    """Yield where another key began to sign; there are few, so they are searched by halves."""
-    start, last = 0, ledger.size - 1
-    while _keyid(ledger, start) != _keyid(ledger, last):
-        before, after = start, last
-        while after - before > 1:
-            middle = (before + after) // 2
-            if _keyid(ledger, middle) == _keyid(ledger, start):
-                before = middle
-            else:
-                after = middle
-        start = after
-        yield start
-
-
-def _keyid(ledger: Ledger, index: int) -> str:
-    return read_envelope(ledger.envelope(index)).signatures[-1].keyid
 
 
 def _consistency(ledger: Ledger, statements: Sequence[Statement]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import json
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -215,7 +215,8 @@ class Ledger:
         the clock's time stands beside it.
 
         Raises:
-            UsageError: the key in force is outside of the lab, and no successor is given.
+            UsageError: the key in force is outside of the lab, and no successor is given; or the
+                successor has signed here before.
         """
         with database.writing(self._rows, self.path):
             signer = self._signer_in_force()
@@ -226,17 +227,39 @@ class Ledger:
                         "it; expected another [ledger] signer and signer_key"
                     )
                 successor = signer.successor()
+            key = VerifierKey(self.origin, VerifierKey.parse(successor.vkey).public)
+            if key.keyid in map(self._signer_of, (0, *self.rotations())):
+                raise UsageError(
+                    f"{key.text} has signed {self.path} before; expected a key that never did, so "
+                    "that each key has one time: make a new one"
+                )
             if isinstance(successor, LabKey):
                 with explaining_disk_errors(self.path):
                     successor.keep(self.path.parent / KEYS)
-            key = VerifierKey(self.origin, VerifierKey.parse(successor.vkey).public)
             facts = {"time": self.last_time, "rotated": utc_text(self._now()), "key": key.text}
             payload = Statement(kind="key", subjects={"key": key.keyid}, facts=facts).payload
             entry = signed(payload, [signer, successor])
             _add(self._rows, self.size, [entry], self.origin, successor, self._node)
         self._signer = successor
 
+    def rotations(self) -> Iterator[int]:
+        """Yield the entries at which another key began to sign; few, so they are searched."""
+        start, last = 0, self.size - 1
+        while self._signer_of(start) != self._signer_of(last):
+            before, after = start, last
+            while after - before > 1:
+                middle = (before + after) // 2
+                if self._signer_of(middle) == self._signer_of(start):
+                    before = middle
+                else:
+                    after = middle
+            start = after
+            yield start
+
     # Parts
+
+    def _signer_of(self, index: int) -> str:
+        return read_envelope(self.envelope(index)).signatures[-1].keyid
 
     def _signer_in_force(self) -> Signer:
         if self._signer is None:
