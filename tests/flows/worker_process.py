@@ -1,5 +1,6 @@
 """`noctuary serve` as a real process: starting, ending and killing it."""
 
+import datetime
 import os
 import signal
 import subprocess
@@ -18,12 +19,15 @@ PATIENCE = 180.0
 class Worker:
     """A `noctuary serve` in a lab."""
 
-    def __init__(self, lab: Lab, environment: Mapping[str, str], *options: str) -> None:
+    def __init__(self, lab: Lab, environment: Mapping[str, str]) -> None:
         command = [sys.executable, "-c", "from noctuary.cli import main; main()", "serve"]
+        # no night is due while a test runs, whatever the hour
+        due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=12)
+        options = ["--lab", str(lab.root), "--cron", f"{due.minute} {due.hour} * * *"]
         self.output_path = lab.logs / "serve-output.log"
         with self.output_path.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--lab", str(lab.root), *options],
+                [*command, *options],
                 env={**environment, "PYTHONUNBUFFERED": "1"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
