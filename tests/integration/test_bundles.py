@@ -5,6 +5,7 @@ bundle, so that also who has the key cannot turn a verdict.
 """
 
 import base64
+import copy
 import json
 import re
 import shutil
@@ -253,6 +254,18 @@ def test_another_key_is_named_by_both(bundle: Json) -> None:
     other = LabKey.make().vkey
     for found in (ours(bundle, other), theirs(bundle, other)):
         assert VerifierKey.parse(other).name in "".join(found)
+
+
+@pytest.mark.parametrize("score", ["1e999", "1e300", "-0.5", "NaN", "null", '"x"'])
+def test_what_is_no_score_decides_nothing(bundle: Json, key: str, score: str) -> None:
+    """Nor does it keep a verifier busy, or end it."""
+    changed = copy.deepcopy(bundle)
+    result = changed["files"][next(n for n in changed["files"] if n.endswith("/result.json"))]
+    result["text"], count = re.subn(r'"score": [\d.]+', f'"score": {score}', result["text"])
+    assert count == 1
+    for found in (ours(changed, key), theirs(changed, key)):
+        assert any(line.startswith("trials/") for line in found), found
+        assert len(found) > 1, "the verdict rests on it"
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

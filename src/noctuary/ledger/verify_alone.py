@@ -41,7 +41,9 @@ class Wrong(Exception):
     """Something is not what was signed; the message says what."""
 
 
-NOT_AS_EXPECTED = (Wrong, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+NOT_AS_EXPECTED = (
+    *(Wrong, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
+)
 
 
 def need(holds: bool, otherwise: str) -> None:
@@ -478,7 +480,7 @@ def check_verdict(
         results = {trial: json.loads(files[f"trials/{trial}/result.json"]) for trial in trials}
         for trial, result in results.items():
             need(content_id("trial", result["spec"]) == trial, f"trial {trial} is another one")
-        lacking |= {trial for trial, result in results.items() if result["status"] != "ok"}
+        lacking |= {trial for trial, result in results.items() if not has_score(result)}
         scores = {wanted[trial]: results[trial]["score"] for trial in trials.keys() - lacking}
         anew = list(comparisons(plan, scores, seeds))
         need(len(anew) == len(compared), f"it makes {len(compared)} comparisons, not {len(anew)}")
@@ -488,6 +490,10 @@ def check_verdict(
     ruled = "inconclusive" if lacking else ruling(plan, compared)
     missing = f" without {len(lacking)} of {len(wanted)} trials" if lacking else ""
     need(verdict["status"] == ruled, f"{verdict['status']}{missing}; by its plan it is {ruled}")
+
+
+def has_score(result: dict[str, Any]) -> bool:
+    return result["status"] == "ok" and 0 <= result["score"] <= 1
 
 
 def same(one: Any, two: Any) -> bool:
