@@ -7,11 +7,12 @@ bundle, so that also who has the key cannot turn a verdict.
 import base64
 import copy
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,45 @@ def test_any_letter_that_is_changed_is_found_by_both(
         changed = json.loads(text)
     except ValueError:
         return  # it is no JSON any more, which nobody overlooks
+    if changed != bundle:
+        assert ours(changed, key)
+        assert theirs(changed, key)
+
+
+ODD_VALUES: tuple[Any, ...] = (None, True, 0, -1, 10**30, 1e308, math.inf, math.nan, "", "x")
+ODD_VALUES += ("-1", [], [0], {}, {"a": 1})
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to each value in a JSON value, but for the whole."""
+    if above:
+        yield above
+    if isinstance(value, dict | list):
+        inner = value if isinstance(value, dict) else range(len(value))
+        for name in inner:
+            yield from places(value[name], (*above, name))
+
+
+def put(value: Any, place: tuple[Any, ...], new: Any) -> None:
+    for name in place[:-1]:
+        value = value[name]
+    value[place[-1]] = new
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), st.booleans(), st.sampled_from(ODD_VALUES))
+def test_any_value_that_is_changed_is_found_by_both(
+    bundle: Json, key: str, data: st.DataObject, in_a_result: bool, new: Any
+) -> None:
+    changed = copy.deepcopy(bundle)
+    if in_a_result:
+        names = [name for name in bundle["files"] if name.endswith("/result.json")]
+        file = changed["files"][data.draw(st.sampled_from(names))]
+        result = json.loads(file["text"])
+        put(result, data.draw(st.sampled_from(list(places(result)))), new)
+        file["text"] = json.dumps(result, indent=1) + "\n"
+    else:
+        put(changed, data.draw(st.sampled_from(list(places(changed)))), new)
     if changed != bundle:
         assert ours(changed, key)
         assert theirs(changed, key)

@@ -330,7 +330,7 @@ def test_a_key_that_signed_before_does_not_come_back(tmp_path: Path) -> None:
         ledger.append([payload(1)])
         ledger.rotate(LabKey.make())
         size = ledger.size
-        with pytest.raises(UsageError, match="has signed .* before; expected a key that never"):
+        with pytest.raises(UsageError, match=r"has signed .* before; expected a key that never"):
             ledger.rotate(outside)
         assert ledger.size == size
     assert verify_ledger(folder, None).ok

@@ -12,9 +12,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from noctuary.archive.store import Archive
 from noctuary.claims.checking import OF_CLAIMS, claim_problems
@@ -31,6 +31,9 @@ from noctuary.ledger.statements import Statement, read_statement
 
 FILE = "file:"
 """Begins the names of subjects that are files of the lab."""
+
+
+OneContent = Annotated[dict[Literal["text", "base64"], str], Field(min_length=1, max_length=1)]
 
 
 class BundledEntry(Value):
@@ -65,7 +68,13 @@ class Bundle(Value):
     head: str
     consistency: tuple[str, ...]
     entries: tuple[BundledEntry, ...]
-    files: dict[str, dict[Literal["text", "base64"], str]]
+    files: dict[str, OneContent]
+
+    @model_validator(mode="after")
+    def _is_of_one_thing(self) -> "Bundle":
+        if bool(self.claim) != (self.entry is None):
+            raise ValueError(f"claim {self.claim!r} and entry {self.entry}; expected one of them")
+        return self
 
     @property
     def text(self) -> str:

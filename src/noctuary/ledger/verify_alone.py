@@ -493,7 +493,7 @@ def check_verdict(
 
 
 def has_score(result: dict[str, Any]) -> bool:
-    return result["status"] == "ok" and 0 <= result["score"] <= 1
+    return bool(result["status"] == "ok" and 0 <= result["score"] <= 1)
 
 
 def same(one: Any, two: Any) -> bool:
@@ -579,6 +579,7 @@ def bundle_problems(bundle: dict[str, Any], pinned: Key) -> Iterator[str]:
     """Yield what is wrong with a bundle: a claim with all that decides it, or one other entry."""
     account, entries, attested, head = Account(), list[Entry](), {}, read_head(bundle["head"])
     need(bundle["format"] == "noctuary/bundle/1", f"it is of format {bundle['format']!r}")
+    need(bool(bundle["claim"]) == (bundle["entry"] is None), "it is of a claim and of an entry")
     for item in bundle["entries"]:
         try:
             envelope, proof = item["envelope"].encode(), [decoded(one) for one in item["proof"]]
@@ -600,6 +601,7 @@ def bundle_problems(bundle: dict[str, Any], pinned: Key) -> Iterator[str]:
         name: one["text"].encode() if "text" in one else decoded(one["base64"])
         for name, one in bundle["files"].items()
     }
+    need(all(len(one) == 1 for one in bundle["files"].values()), "a file has two contents")
     for name, content in files.items():
         if attested.get(f"file:{name}") != sha256(content).hex():
             yield f"{name}: it is not the file that was attested"
