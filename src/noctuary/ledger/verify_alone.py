@@ -407,6 +407,7 @@ def claim_problems(
                 head = read_head(said["head"])
                 need(place == said["entry"] < head.size <= entry.place, "its head is out of place")
                 check_drawn_from(head, place)
+                need(len(said["seeds"]) == plan["seeds"], "it has not as many seeds as are planned")
                 seeds[claim] = drawn(plan, head, claim, said["randomness"])
                 need(said["claim_id"] == claim, "it is of another claim")
                 need(said["seeds"] == seeds[claim], "other seeds than those that were drawn")
