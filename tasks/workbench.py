@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -60,7 +61,9 @@ def attesting(run: CycleRun, stage: str) -> Iterator[Attested]:
     }
     with archive.attested("stage", facts) as write:
         yield write
+    begin = time.monotonic()
     flush(lab_of(run), archive, run.settings.ledger)
+    journal_of(run).write("ledger told", stage=stage, seconds=time.monotonic() - begin)
 
 
 def workshop_of(run: Run, arithmetic: Arithmetic = "fast") -> Workshop:
