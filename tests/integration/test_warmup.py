@@ -17,7 +17,7 @@ class Engine:
 Variable._execution_engine = Engine
 torch.autograd.graph.Variable._execution_engine = Engine
 
-# as torch counts where it finds NVIDIA's driver: by names alone where it is told to, and can
+# as torch counts where there is a GPU: CUDA is not asked where no device is to be seen
 def device_count():
     return 0 if os.environ.get("CUDA_VISIBLE_DEVICES") == "" else fatal()
 

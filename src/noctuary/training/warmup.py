@@ -103,7 +103,7 @@ def train_toy(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _no_gpu_seen() -> Iterator[None]:
-    """Let torch and Lightning count no GPUs, by their names alone, for as long as this lasts."""
+    """Let torch and Lightning find no GPU, without asking CUDA, for as long as this lasts."""
     before = dict(os.environ)
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     try:
