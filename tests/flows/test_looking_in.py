@@ -39,7 +39,7 @@ def test_the_leaderboard_is_read_by_the_duckdb_command_while_a_night_runs(
 ) -> None:
     if not DUCKDB.exists():
         missing(f"there is no {DUCKDB}; pip install duckdb-cli")
-    process = start_night(fresh_lab, 2, prefect_environment)
+    process = start_night(fresh_lab, 1, prefect_environment)
     try:
         wait_for_event(fresh_lab, 0, "candidate trained")
         seen = []
