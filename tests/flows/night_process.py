@@ -11,6 +11,8 @@ from pathlib import Path
 
 from noctuary.lab import Lab, shipped
 
+NOCTUARY = (sys.executable, "-c", "from noctuary.cli import main; main()")
+
 TINY = """
 [training]
 suite = "tiny-2"
@@ -38,8 +40,7 @@ def train_baselines(root: Path) -> Path:
     """Train the human mixers that every cycle has beside its designs; return their trials."""
     lab = make_lab(root)
     mixer = shipped("architectures") / "human" / "delta_product.py"  # one of them
-    program = "from noctuary.cli import main; main()"
-    command = [sys.executable, "-c", program, "evaluate", str(mixer), "--lab", str(root)]
+    command = [*NOCTUARY, "evaluate", str(mixer), "--lab", str(root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return lab.trials
@@ -49,7 +50,7 @@ def start_night(
     lab: Lab, cycles: int, environment: Mapping[str, str], seed: int = 7
 ) -> "subprocess.Popen[bytes]":
     """Start `noctuary run` in the lab."""
-    command = [sys.executable, "-c", "from noctuary.cli import main; main()", "run"]
+    command = [*NOCTUARY, "run"]
     options = ["--cycles", str(cycles), "--seed", str(seed), "--offline", "--lab", str(lab.root)]
     return subprocess.Popen(
         [*command, *options],

@@ -4,12 +4,11 @@ import datetime
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from night_process import children_of, kill
+from night_process import NOCTUARY, children_of, kill
 
 from noctuary.lab import Lab
 
@@ -20,14 +19,13 @@ class Worker:
     """A `noctuary serve` in a lab."""
 
     def __init__(self, lab: Lab, environment: Mapping[str, str]) -> None:
-        command = [sys.executable, "-c", "from noctuary.cli import main; main()", "serve"]
         # no night is due while a test runs, whatever the hour
         due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=12)
-        options = ["--lab", str(lab.root), "--cron", f"{due.minute} {due.hour} * * *"]
+        cron = f"{due.minute} {due.hour} * * *"
         self.output_path = lab.logs / "serve-output.log"
         with self.output_path.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, *options],
+                [*NOCTUARY, "serve", "--lab", str(lab.root), "--cron", cron],
                 env={**environment, "PYTHONUNBUFFERED": "1"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
