@@ -34,6 +34,7 @@ FILE = "file:"
 
 
 OneContent = Annotated[dict[Literal["text", "base64"], str], Field(min_length=1, max_length=1)]
+"""What a file holds, as text or, where it is none, in base64."""
 
 
 class BundledEntry(Value):
